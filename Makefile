@@ -1,0 +1,52 @@
+# Everything runs in .venv, which the first target that needs it creates.
+# Pass arguments with ARGS: make train ARGS="--seeds 10"
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
+
+.PHONY: train test lint types slow bench clean
+
+train: .venv/.installed
+	$(BIN)/python train.py --envs CartPole,Acrobot $(ARGS)
+
+# One thread each: two test processes with as many threads as there are cores get in each other's way.
+test slow: export OMP_NUM_THREADS = 1
+
+test: lint types
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+# Learning and other tests of minutes; `make test` leaves them out.
+slow: .venv/.installed-dev
+	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed-dev
+	$(BIN)/mypy
+
+# The tables of the documentation, the quickest first.
+bench: .venv/.installed-dev
+	$(BIN)/python benchmarks/sb3_single_task.py --env CartPole-v1 --out benchmarks/results/sb3_cartpole.json $(ARGS)
+
+# Not runs/: results are not rubbish.
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are renewed when what they install changes.
+.venv/.installed: setup.cfg constraints.txt
+	@echo "Installing into .venv: a few minutes the first time"
+	$(PYTHON) -m venv .venv
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/.installed-dev: setup.cfg constraints.txt
+	@echo "Installing into .venv: a few minutes the first time"
+	$(PYTHON) -m venv .venv
+	$(INSTALL) -e ".[dev]"
+	@touch .venv/.installed $@
