@@ -1,0 +1,143 @@
+"""The part of every buffer that is neither keeping nor drawing: look at its rows, save and load."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from buffers import state as saved
+from buffers.columns import Column, checked_columns, contents
+from buffers.storage import Storage
+
+
+class StoredRows:
+    """Rows that can be read, changed, described, saved and loaded.
+
+    Attributes:
+        columns: name -> Column.
+        seen: rows ever offered to `add`; `clear` does not reset it.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        columns: Mapping[str, Column],
+        seed: int | np.random.SeedSequence | np.random.Generator,
+    ) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity {capacity} holds nothing; choose at least 1 row")
+        self.columns = dict(columns)
+        self.seen = 0
+        self._added = 0  # rows offered since the last clear
+        self._capacity = capacity
+        self._rng = np.random.default_rng(seed)
+        self._storage = Storage(self.columns, capacity)
+
+    def __len__(self) -> int:
+        return min(self._added, self._capacity)
+
+    @property
+    def capacity(self) -> int:
+        """Rows it can hold."""
+        return self._capacity
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, filled or not."""
+        return self._storage.nbytes
+
+    def rows(self, task: int | None = None) -> np.ndarray:
+        """Index of every stored row, or of those of one task; int64, ascending."""
+        rows = np.flatnonzero(self._stored(np.arange(self.capacity)))
+        return rows if task is None else rows[self._storage.data["task"][rows] == task]
+
+    def _stored(self, slots: np.ndarray) -> np.ndarray:
+        """Whether a row is in each slot, bool; slots outside the buffer hold none."""
+        stored: np.ndarray = (slots >= 0) & (slots < len(self))
+        return stored
+
+    def ages(self) -> np.ndarray:
+        """Rows offered since each stored row, in the order of `rows()`; the newest has age 0."""
+        born: np.ndarray = self._storage.born[self.rows()]
+        return self.seen - 1 - born
+
+    def read(self, index: ArrayLike) -> dict[str, np.ndarray]:
+        """Copy the rows at `index` [n]. Raises ValueError where none is stored."""
+        return self._storage.take(self._checked_index(index))
+
+    def write(self, index: ArrayLike, **columns: ArrayLike) -> None:
+        """Overwrite the given columns [n, *shape] of the rows at `index` [n]; repeats: last wins.
+
+        Raises:
+            ValueError: no row is stored there, or the values are such as `add` refuses; or the
+                column is `task`, which decides what is kept. The buffer then stays as it was.
+        """
+        slots = self._checked_index(index)
+        self._storage.overwrite(slots, checked_columns(self.columns, columns, len(slots)))
+
+    def _checked_index(self, index: ArrayLike) -> np.ndarray:
+        slots = np.asarray(index, np.int64).reshape(-1)
+        if not (stored := self._stored(slots)).all():
+            stray = slots[~stored][0]
+            raise ValueError(f"no row is stored at {stray}; take indices from rows() or a sample")
+        return slots
+
+    def describe(self) -> dict[str, Any]:
+        """Say what is held, as JSON can hold it: rows, bytes, share per task, ages in rows."""
+        return {
+            "kind": type(self).__name__,
+            "rows": len(self),
+            "capacity": self.capacity,
+            "seen": self.seen,
+            "bytes": self.nbytes,
+            **contents(self._storage.data["task"][self.rows()], self.ages()),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy the filled rows and all that the future of the buffer depends on, as a flat dict."""
+        return {
+            "kind": type(self).__name__,
+            "capacity": self._capacity,
+            "seen": self.seen,
+            "rng": saved.save_generator(self._rng),
+            **self._counters(),
+            **self._storage.save(self.rows()),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Become the saved buffer: every later `add` and `sample` does the same as there.
+
+        Raises:
+            ValueError: the state is of another kind, capacity or set of columns, or broken. The
+                buffer then stays as it was.
+        """
+        self._check_state(state)
+        self._load_state(state)
+
+    def _counters(self) -> dict[str, Any]:
+        """Whatever `_admit` and `_draw` remember, as JSON can hold it."""
+        return {"added": self._added}
+
+    def _check_counters(self, state: Mapping[str, Any]) -> int:
+        """Raise ValueError unless the counters are sound; return the rows they speak of."""
+        saved.check_counters(state, "added")
+        return min(int(state["added"]), self._capacity)
+
+    def _load_counters(self, state: Mapping[str, Any]) -> None:
+        self._added = state["added"]
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        own = {"kind": type(self).__name__, "capacity": self._capacity}
+        saved.check_settings(state, own)
+        names = [*own, "seen", "rng", *self._counters(), *self._storage.keys()]
+        saved.check_keys(state, names)
+        saved.check_counters(state, "seen")
+        saved.check_generator(self._rng, state["rng"])
+        self._storage.check(state, self._check_counters(state))
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        self._load_counters(state)
+        self._storage.load(self.rows(), state)
+        self.seen = state["seen"]
+        self._rng.bit_generator.state = state["rng"]

@@ -1,0 +1,176 @@
+"""What a row consists of, and the check every row passes before it is stored."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+FINITE = ("state", "action", "reward", "next_state")  # one NaN here ruins every later update
+REQUIRED = (*FINITE, "done")
+
+
+class Column(NamedTuple):
+    """One column of a buffer.
+
+    Attributes:
+        shape: shape of one row's value, without the batch axis.
+        dtype: boolean, integer or float dtype the values are stored in.
+        fill: value stored when an added row does not give the column.
+    """
+
+    shape: tuple[int, ...] = ()
+    dtype: DTypeLike = np.float32
+    fill: float = 0
+
+
+class Sample(NamedTuple):
+    """Rows drawn from a buffer.
+
+    Attributes:
+        data: column name -> array [n, *shape].
+        index: where each row is stored, int64 [n]; give it to `feedback`, `read` and `write`.
+        weight: importance weight of each row, float32 [n].
+    """
+
+    data: dict[str, np.ndarray]
+    index: np.ndarray  # type: ignore[assignment]  # hides tuple.index, which no Sample needs
+    weight: np.ndarray
+
+
+class Memory(Protocol):
+    """What every buffer offers; `ReplayBuffer` documents each member."""
+
+    columns: dict[str, Column]
+
+    @property
+    def capacity(self) -> int: ...  # noqa: D102
+    @property
+    def seen(self) -> int: ...  # noqa: D102
+    @property
+    def nbytes(self) -> int: ...  # noqa: D102
+    def __len__(self) -> int: ...
+    def add(self, rows: Mapping[str, ArrayLike]) -> np.ndarray: ...  # noqa: D102
+    def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample: ...  # noqa: D102
+    def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None: ...  # noqa: D102
+    def end_task(self) -> None: ...  # noqa: D102
+    def clear(self) -> None: ...  # noqa: D102
+    def read(self, index: ArrayLike) -> dict[str, np.ndarray]: ...  # noqa: D102
+    def write(self, index: ArrayLike, **columns: ArrayLike) -> None: ...  # noqa: D102
+    def rows(self, task: int | None = None) -> np.ndarray: ...  # noqa: D102
+    def ages(self) -> np.ndarray: ...  # noqa: D102
+    def describe(self) -> dict[str, Any]: ...  # noqa: D102
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...  # noqa: D102
+
+
+def make_columns(
+    state: Column, action: Column, extra: Mapping[str, Column] | None
+) -> dict[str, Column]:
+    """Join the caller's columns with the standard ones, dtypes made canonical."""
+    columns = {
+        "state": state,
+        "action": action,
+        "reward": Column(),
+        "next_state": state,
+        "done": Column((), np.bool_),
+        "truncated": Column((), np.bool_),
+        "task": Column((), np.int32),
+    }
+    for name in extra or {}:
+        if name in columns:
+            raise ValueError(f"extra column {name!r} exists already; choose another name")
+    columns |= extra or {}
+    return {name: _canonical(name, column) for name, column in columns.items()}
+
+
+def _canonical(name: str, column: Column) -> Column:
+    dtype = np.dtype(column.dtype)
+    if dtype.kind not in "biuf":
+        raise ValueError(f"column {name!r}: expected a bool, int or float dtype, given {dtype}")
+    return Column(tuple(column.shape), dtype, column.fill)
+
+
+def checked_rows(
+    columns: Mapping[str, Column], rows: Mapping[str, ArrayLike]
+) -> dict[str, np.ndarray]:
+    """Return every column of `rows` as an array [n, *shape] of its dtype, absent ones filled.
+
+    Raises:
+        ValueError: a column is unknown, missing, or not what `checked_values` accepts.
+    """
+    check_names(rows, REQUIRED, columns)
+    n = len(np.atleast_1d(_as_array("state", rows["state"])))
+    return {
+        name: checked_values(name, column, rows[name], n)
+        if name in rows
+        else np.full((n, *column.shape), column.fill, column.dtype)
+        for name, column in columns.items()
+    }
+
+
+def checked_columns(
+    columns: Mapping[str, Column], given: Mapping[str, ArrayLike], n: int
+) -> dict[str, np.ndarray]:
+    """Return the given columns as arrays [n, *shape]; `task` counts as unknown here.
+
+    Raises:
+        ValueError: a column is unknown or not what `checked_values` accepts.
+    """
+    check_names(given, (), columns.keys() - {"task"})
+    return {name: checked_values(name, columns[name], v, n) for name, v in given.items()}
+
+
+def check_names(given: Collection[str], required: Collection[str], known: Collection[str]) -> None:
+    """Raise ValueError where a required column is missing or a given one unknown."""
+    for name in required:
+        if name not in given:
+            raise ValueError(f"column {name!r} is missing; given are {sorted(given)}")
+    for name in given:
+        if name not in known:
+            raise ValueError(f"column {name!r} is unknown; expected are {sorted(known)}")
+
+
+def checked_values(name: str, column: Column, values: ArrayLike, n: int) -> np.ndarray:
+    """Return `values` as an array [n, *shape] of the column's dtype, no copy where it is one.
+
+    Raises:
+        ValueError: the shape differs, the dtype is of another kind, an integer does not fit, or
+            a state, action or reward is not finite.
+    """
+    given, dtype = _as_array(name, values), np.dtype(column.dtype)
+    if given.shape != (n, *column.shape) or not _castable(given.dtype, dtype):
+        expected = f"{dtype} {[n, *column.shape]}"
+        raise ValueError(
+            f"column {name!r}: expected {expected}, given {given.dtype} {list(given.shape)}"
+        )
+    cast = given
+    if given.dtype != dtype:
+        with np.errstate(over="ignore"):  # a float too large becomes inf and is refused below
+            cast = given.astype(dtype)
+    if dtype.kind in "iu" and cast is not given and (cast != given).any():
+        raise ValueError(f"column {name!r}: expected values that fit {dtype}, given larger ones")
+    if dtype.kind == "f" and name in FINITE and not np.isfinite(cast).all():
+        raise ValueError(f"column {name!r}: expected finite {dtype}, given NaN or infinity")
+    return cast
+
+
+def _castable(given: np.dtype, dtype: np.dtype) -> bool:
+    return given == dtype or np.can_cast(given, dtype, "same_kind")
+
+
+def _as_array(name: str, values: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"column {name!r}: expected an array, given a ragged list") from None
+
+
+def contents(task: np.ndarray, ages: np.ndarray) -> dict[str, Any]:
+    """Summarise rows as JSON can hold it: share per task, and age in rows (0 if there are none)."""
+    values, counts = np.unique(task, return_counts=True)
+    age = ages if len(ages) else np.zeros(1)
+    return {
+        "share": {str(t): float(c) / len(task) for t, c in zip(values, counts, strict=True)},
+        "age": {"min": int(age.min()), "median": float(np.median(age)), "max": int(age.max())},
+    }
