@@ -1,0 +1,26 @@
+"""Tasks, sequences of tasks, and one space that unlike environments share.
+
+Gymnasium and NumPy only.
+
+    sequence = parse_sequence("CartPole:30000,Acrobot", steps=50_000)
+    space = SharedSpace.of(sequence.tasks)
+    envs = TaskEnvs(sequence.tasks[0], space, seed=lambda env, episode: env + episode, num_envs=8)
+    next_obs, reward, terminated, truncated = envs.step(np.zeros(8, int))
+"""
+
+from envs.sequence import SEQUENCES, Sequence, Stage, parse_sequence
+from envs.spaces import SharedSpace
+from envs.task import Task, find_task
+from envs.vector import NonFiniteData, TaskEnvs
+
+__all__ = [
+    "SEQUENCES",
+    "NonFiniteData",
+    "Sequence",
+    "SharedSpace",
+    "Stage",
+    "Task",
+    "TaskEnvs",
+    "find_task",
+    "parse_sequence",
+]

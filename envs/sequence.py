@@ -1,0 +1,79 @@
+"""Sequences of tasks: registered ones, and the `--envs` text of the command line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import envs.toy  # registers the toy environments with Gymnasium
+from envs.task import Task, find_task
+
+SEQUENCES: dict[str, Callable[[], tuple[Task, ...]]] = {
+    "classic": lambda: tuple(find_task(name) for name in ("CartPole", "Acrobot")),
+    "classic3": lambda: tuple(find_task(name) for name in ("CartPole", "Acrobot", "MountainCar")),
+    "toy": envs.toy.toy_sequence,
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One visit to a task: its index among the sequence's tasks, and how long it lasts."""
+
+    task: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """What is learned, in order.
+
+    Attributes:
+        tasks: The distinct tasks in the order of their first visit.
+        stages: The visits; a task may be visited again later (a revisit).
+    """
+
+    tasks: tuple[Task, ...]
+    stages: tuple[Stage, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the distinct tasks."""
+        return [task.name for task in self.tasks]
+
+    def is_revisit(self, stage: int) -> bool:
+        """Whether the task of this stage was learned before."""
+        return self.stages[stage].task in [s.task for s in self.stages[:stage]]
+
+
+def parse_sequence(text: str, steps: int) -> Sequence:
+    """The sequence behind `CartPole:30000,Acrobot`, or behind a registered name such as `classic`.
+
+    Args:
+        text: Environments separated by commas, each with its own steps after a colon if wanted.
+        steps: Environment steps for tasks that name none.
+
+    Raises:
+        ValueError: An unknown environment, or a number of steps that is not positive.
+    """
+    visits = tuple(task for part in text.split(",") for task in _parse(part.strip()))
+    tasks = {(task.env_id, repr(dict(task.kwargs))): task for task in reversed(visits)}
+    order = list(dict.fromkeys((task.env_id, repr(dict(task.kwargs))) for task in visits))
+    names = [tasks[key].name for key in order]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two different tasks of {text!r} have one name: {', '.join(names)}")
+    stages = []
+    for task in visits:
+        length = steps if task.steps is None else task.steps
+        if length < 1:
+            raise ValueError(f"{task.name}: steps must be at least 1, got {length}")
+        stages.append(Stage(order.index((task.env_id, repr(dict(task.kwargs)))), length))
+    return Sequence(tuple(tasks[key] for key in order), tuple(stages))
+
+
+def _parse(part: str) -> tuple[Task, ...]:
+    """The tasks of one comma-separated part."""
+    name, _, tail = part.rpartition(":")
+    is_number = tail.lstrip("-+").replace("_", "").isdigit()
+    if name and is_number:
+        return (find_task(name, steps=int(tail)),)
+    if not part:
+        raise ValueError("an empty name in the list of environments: remove the extra comma")
+    return SEQUENCES[part]() if part in SEQUENCES else (find_task(part),)

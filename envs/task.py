@@ -1,0 +1,108 @@
+"""One task: a registered Gymnasium environment under a short name."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import find_highest_version, get_env_id, parse_env_id
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment to be learned.
+
+    Attributes:
+        name: Short name, shown in tables and TensorBoard; one name is one task.
+        env_id: Registered Gymnasium id, with its version.
+        steps: Environment steps to train for, or None for the run's `steps`.
+        kwargs: Passed to the environment's constructor.
+    """
+
+    name: str
+    env_id: str
+    steps: int | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def make_env(self, render_mode: str | None = None) -> gym.Env:
+        """One environment, as evaluation and videos use it."""
+        return gym.make(
+            self.env_id, render_mode=render_mode, disable_env_checker=True, **self.kwargs
+        )
+
+    def make_vec(self, num_envs: int) -> VectorEnv:
+        """`num_envs` environments stepped together; who steps them resets them (no autoreset)."""
+        return gym.make_vec(
+            self.env_id,
+            num_envs=num_envs,
+            vectorization_mode="sync",
+            vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED},
+            disable_env_checker=True,
+            **self.kwargs,
+        )
+
+    @property
+    def solved_at(self) -> float | None:
+        """The return at which Gymnasium's registry calls the environment solved, if it says so."""
+        return gym.spec(self.env_id).reward_threshold
+
+
+def find_task(text: str, steps: int | None = None) -> Task:
+    """The task behind `CartPole` (newest version), `CartPole-v1` or `my_package:MyEnv-v0`.
+
+    Raises:
+        ValueError: No such environment is registered; the message names the nearest ones.
+    """
+    env_id = _newest(text)
+    try:
+        gym.spec(env_id)
+    except (gym.error.Error, ModuleNotFoundError):
+        raise ValueError(f"unknown environment {text!r}{_nearest(text)}") from None
+    return Task(_short_name(env_id), env_id, steps)
+
+
+def _newest(text: str) -> str:
+    """`text` with the newest registered version where it names none."""
+    module, _, plain = text.rpartition(":")
+    if module:
+        gym_import(module)
+    try:
+        namespace, name, version = parse_env_id(plain)
+    except gym.error.Error:
+        raise ValueError(f"unknown environment {text!r}{_nearest(text)}") from None
+    if version is None and plain not in gym.registry:
+        version = find_highest_version(namespace, name)
+    return f"{module}:{get_env_id(namespace, name, version)}".lstrip(":")
+
+
+def gym_import(module: str) -> None:
+    """Imports the module that registers an environment named `module:Id`."""
+    import importlib
+
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"environment package {module!r} is not installed: pip install {error.name}"
+        ) from None
+
+
+def _short_name(env_id: str) -> str:
+    """The id without module and, if its version is the newest, without version."""
+    plain = env_id.rpartition(":")[2]
+    namespace, name, version = parse_env_id(plain)
+    newest = find_highest_version(namespace, name)
+    return get_env_id(namespace, name, None if version == newest else version)
+
+
+def _nearest(text: str) -> str:
+    names = {get_env_id(s.namespace, s.name, None): s for s in gym.registry.values()}
+    by_lower = {name.lower(): name for name in names}
+    plain = text.rpartition(":")[2].split("-v")[0].lower()
+    close = difflib.get_close_matches(plain, by_lower, n=3, cutoff=0.5)
+    found = ", ".join(by_lower[name] for name in close)
+    versions = sorted(s.id for s in gym.registry.values() if (s.name or "").lower() == plain)
+    found = ", ".join(versions) if versions else found
+    return f"; did you mean {found}?" if found else "; see gymnasium.pprint_registry()"
