@@ -1,0 +1,257 @@
+"""DQN (Mnih et al. 2015) for a sequence of tasks and a population of members.
+
+An agent owns the learner's state and its random numbers, and turns arrays into tensors and back.
+What is learned, and how, is in `learner.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents import scales
+from agents.exploration import Exploration
+from agents.flat import FlatNetwork
+from agents.learner import Learner, LearnerState
+from agents.members import each_member, stack
+from agents.methods import make_methods
+from agents.networks import NETWORKS, NetworkSpec
+from agents.options import DQNOptions
+from agents.values import make_values
+
+
+class Space(Protocol):
+    """What the agent needs to know of the environments (see envs.SharedSpace)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an observation."""
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Which actions a task has, bool `[tasks, actions]`."""
+
+    @property
+    def scale(self) -> np.ndarray:
+        """What raw observations of each task are divided by, `[tasks]`."""
+
+
+class NonFiniteLoss(ArithmeticError):
+    """A loss became NaN or infinite; the agent still has its last good state."""
+
+
+class DQN:
+    """Learns a sequence of tasks; every tensor has a leading axis of members.
+
+    Args:
+        space: The environments' shared space.
+        options: All choices.
+        rngs: One NumPy generator per member: initial weights, exploration, noise.
+        num_envs: Environments of each member.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        options: DQNOptions,
+        rngs: Sequence[np.random.Generator],
+        num_envs: int,
+    ) -> None:
+        self.options, self.members = options, len(rngs)
+        self._valid = space.valid
+        self._rngs = list(rngs)
+        known = options.task_identity == "known"
+        values = make_values(
+            options.distribution, options.atoms, options.huber_delta, options.value_limit
+        )
+        spec = NetworkSpec(
+            shape=space.shape,
+            num_actions=space.valid.shape[1],
+            num_tasks=len(space.valid) if known else 1,
+            atoms=values.atoms,
+            hidden=options.hidden,
+            head=options.head,
+            dueling=options.dueling,
+            layer_norm=options.layer_norm,
+            noisy=options.noisy,
+        )
+        with torch.device("meta"):
+            network = FlatNetwork(NETWORKS[options.network](spec))
+        self.methods = make_methods(options)
+        self.learner = Learner(
+            options, network, values, self.methods, torch.from_numpy(self._valid)
+        )
+        self.exploration = Exploration(num_envs, self._rngs, options.exploratory_steps)
+        scale = torch.from_numpy(space.scale[: None if known else 1])
+        self.state: LearnerState = stack(
+            [
+                self.learner.init(self._initial(rng), scale, space.shape, num_envs)
+                for rng in self._rngs
+            ]
+        )
+
+    @property
+    def needs_q(self) -> bool:
+        """Whether rows of ended tasks must carry the Q values of the switch."""
+        return any(method.needs_q for method in self.methods)
+
+    @torch.no_grad()
+    def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray:
+        """Q values in scaled returns, `[members, batch, actions]`; -inf where there is no action.
+
+        Args:
+            obs: Raw observations, `[members, batch, *shape]`.
+            task: Index of each row's task, `[members, batch]`.
+        """
+        noise = torch.zeros(self.members, self.learner.network.noise_size)
+        return self._q(noise, obs, task).numpy()
+
+    @torch.no_grad()
+    def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray:
+        """One member's Q values of observations of one task, `[batch, actions]`; see `q`."""
+        own = {name: tensor[member] for name, tensor in self.state.items()}
+        noise = torch.zeros(self.learner.network.noise_size)
+        rows = torch.full((len(obs),), task)
+        return self.learner.q(own, noise, torch.from_numpy(obs), rows).numpy()
+
+    def act(self, obs: np.ndarray, task: int, epsilon: float) -> np.ndarray:
+        """Each environment's next action while learning, `[members, envs]`."""
+        wide = np.full(obs.shape[:2], task)
+        with torch.no_grad():
+            q = self._q(self._noise(1)[:, 0], obs, wide)
+        return self.exploration.choose(q.argmax(-1).numpy(), epsilon, int(self._valid[task].sum()))
+
+    def greedy(self, obs: np.ndarray, task: int) -> np.ndarray:
+        """Each environment's best action; changes nothing and draws nothing, `[members, envs]`."""
+        return self.q(obs, np.full(obs.shape[:2], task)).argmax(-1)
+
+    @torch.no_grad()
+    def observe(
+        self, obs: np.ndarray, reward: np.ndarray, ended: np.ndarray, task: int, adapt: bool
+    ) -> None:
+        """Takes in the scale of one step of all environments, `[members, envs, ...]`.
+
+        Args:
+            obs: Raw observations before the step.
+            reward: Rewards of the step.
+            ended: Where an episode ended.
+            task: Index of the task.
+            adapt: Whether observation statistics still move.
+        """
+        task = task if self.options.task_identity == "known" else 0
+        state = self.state
+        if adapt and self.options.normalize_observations and obs.ndim == 3:
+            see = each_member(lambda s, o: scales.observe(s, o, task), self.members)
+            state = see(state, torch.from_numpy(obs))
+        if self.options.scale_rewards:
+            discount = self.options.discount
+            note = each_member(
+                lambda s, r, e: scales.observe_reward(s, r, e, discount, task), self.members
+            )
+            state = note(state, torch.from_numpy(reward), torch.from_numpy(ended))
+        self.state = state
+
+    def end_episodes(self, ended: np.ndarray) -> None:
+        """Takes in which episodes ended, bool `[members, envs]`."""
+        self.exploration.end_episodes(ended)
+
+    def update(
+        self, data: Mapping[str, np.ndarray], weight: np.ndarray, steps: int, lr: float
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Several gradient steps.
+
+        Args:
+            data: Columns `[members, steps * batch, ...]`, cut into `steps` minibatches.
+            weight: Importance of each row in the loss, `[members, steps * batch]`.
+            steps: Gradient steps.
+            lr: Step size of Adam.
+
+        Returns:
+            The TD error of each row, and numbers to look at, `[members]` each (of the last step).
+
+        Raises:
+            NonFiniteLoss: The state is then as before the call.
+        """
+        columns = _tensors(data)
+        columns["weight"] = torch.from_numpy(weight)
+        size = weight.shape[1] // steps
+        noise = self._noise(3 * steps)
+        state, errors = self.state, []
+        for step in range(steps):
+            batch = {name: c[:, step * size : (step + 1) * size] for name, c in columns.items()}
+            batch["lr"] = torch.full((self.members,), lr)
+            batch["noise"] = noise[:, 3 * step : 3 * step + 3]
+            state, info = self.learner.update(state, batch)
+            errors.append(info.pop("td_error"))
+        self._check(info)
+        self.state = state
+        td_error = torch.cat(errors, dim=1)
+        info["td_error"] = td_error.abs().mean(1)
+        return td_error.numpy(), {name: value.numpy() for name, value in info.items()}
+
+    def end_task(self, samples: Mapping[str, np.ndarray]) -> None:
+        """Lets the methods take in a task that ends, from rows of it, `[members, n, ...]`."""
+        batch = _tensors(samples)
+        for method in self.methods:
+            if method.end_task:
+                own, theta = method.own(self.state), self.state["theta"]
+                theta, own = each_member(method.end_task, self.members)(theta, own, batch)
+                self.state = method.put(self.state | {"theta": theta}, own)
+
+    def start_task(self, reset_optimizer: bool) -> None:
+        """Begins a task: no returns are running, and Adam may start anew."""
+        self.state = self.state | {"running_return": torch.zeros_like(self.state["running_return"])}
+        if reset_optimizer:
+            names = ("adam_mean", "adam_square", "adam_steps")
+            self.state = self.state | {n: torch.zeros_like(self.state[n]) for n in names}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that learning changed, as arrays, and the state of every generator."""
+        arrays = {name: tensor.numpy().copy() for name, tensor in self.state.items()}
+        return {"learner": arrays, "exploration": self.exploration.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave.
+
+        Raises:
+            ValueError: The state is of another network or other methods.
+        """
+        mine = {name: tuple(tensor.shape) for name, tensor in self.state.items()}
+        other = {name: tuple(array.shape) for name, array in state["learner"].items()}
+        if mine != other:
+            wrong = sorted(set(mine.items()) ^ set(other.items()))[0]
+            raise ValueError(f"the checkpoint is of another agent: {wrong[0]} {wrong[1]} differs")
+        self.state = {name: torch.from_numpy(a.copy()) for name, a in state["learner"].items()}
+        self.exploration.load_state_dict(state["exploration"])
+
+    def _q(self, noise: Tensor, obs: np.ndarray, task: np.ndarray) -> Tensor:
+        each = each_member(self.learner.q, self.members)
+        return each(self.state, noise, torch.from_numpy(obs), torch.from_numpy(task))
+
+    def _initial(self, rng: np.random.Generator) -> Tensor:
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        return self.learner.network.initial(generator)
+
+    def _noise(self, draws: int) -> Tensor:
+        size = self.learner.network.noise_size
+        if size == 0:
+            return torch.zeros(self.members, draws, 0)
+        drawn = [rng.standard_normal((draws, size), dtype=np.float32) for rng in self._rngs]
+        return torch.from_numpy(np.stack(drawn))
+
+    def _check(self, info: Mapping[str, Tensor]) -> None:
+        if bool(torch.isfinite(info["loss"]).all()):
+            return
+        terms = [k for k in info if k.endswith("_loss") and not bool(torch.isfinite(info[k]).all())]
+        members = (~torch.isfinite(info["loss"])).nonzero().flatten().tolist()
+        raise NonFiniteLoss(
+            f"{', '.join(terms) or 'loss'} became NaN or infinite in member {members}"
+        )
+
+
+def _tensors(columns: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+    """Columns as tensors that share their memory; what indexes must be of 64 bits."""
+    tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+    return tensors | {name: tensors[name].long() for name in ("action", "task")}

@@ -1,0 +1,25 @@
+"""Small pure functions of tensors."""
+
+import torch
+from torch import Tensor
+
+
+def huber(error: Tensor, delta: float) -> Tensor:
+    """Half the square within `delta`, linear beyond it; all square where `delta` is 0."""
+    if delta == 0:
+        return 0.5 * error.square()
+    size = error.abs()
+    return torch.where(size <= delta, 0.5 * size.square(), delta * (size - 0.5 * delta))
+
+
+def mask_invalid(q: Tensor, valid: Tensor) -> Tensor:
+    """Q values with actions that the task does not have at minus infinity."""
+    return q.masked_fill(~valid, -torch.inf)
+
+
+def action_gap(q: Tensor, valid: Tensor) -> Tensor:
+    """How much better the best action is than the second best one, [batch]; 0 with one action."""
+    if q.shape[-1] < 2:
+        return torch.zeros_like(q[..., 0])
+    best = mask_invalid(q, valid).topk(2, dim=-1).values
+    return torch.nan_to_num(best[..., 0] - best[..., 1], posinf=0.0)

@@ -1,0 +1,37 @@
+"""Independent members side by side: functions of one member, applied to all of them at once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+
+def each_member(function: Callable[..., Any], members: int) -> Callable[..., Any]:
+    """`function` of one member's tensors as a function of tensors with a leading axis of members.
+
+    One member needs no `vmap`: its axis is dropped and put back, which is faster and exact.
+    """
+    if members > 1:
+        return vmap(function)
+
+    def alone(*trees: Any) -> Any:
+        result = function(*(_map(lambda tensor: tensor[0], tree) for tree in trees))
+        return _map(lambda tensor: tensor[None], result)
+
+    return alone
+
+
+def stack(trees: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Members' states as one state with a leading axis of members."""
+    return {name: torch.stack([tree[name] for tree in trees]) for name in trees[0]}
+
+
+def _map(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
+    """Applies a function to every tensor of nested dicts and tuples."""
+    if isinstance(tree, dict):
+        return {name: _map(function, value) for name, value in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(_map(function, value) for value in tree)
+    return function(tree)

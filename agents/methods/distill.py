@@ -1,0 +1,23 @@
+"""Distillation: on rows of earlier tasks, keep the Q values of the last switch.
+
+Source: Rusu et al. 2016 (policy distillation, arXiv 1511.06295), its mean-squared-error loss on Q
+values; memory and targets as in DER (Buzzega et al. 2020, arXiv 2004.07211, equation 6).
+Deviations: the targets are computed when the task ends, not when the row was stored, since early Q
+values are underestimates; values are compared in units of the task's scaled returns.
+"""
+
+from torch import Tensor
+
+from agents.methods.method import Batch, Method, State
+from agents.options import DQNOptions
+
+
+def distill(options: DQNOptions) -> Method:
+    """Mean squared distance to the stored Q values, over the stored rows' valid actions."""
+
+    def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
+        known = ~batch["q"].isnan()
+        distance = (q - batch["q"].nan_to_num()).square() * known
+        return options.distill_strength * distance.sum() / known.sum().clamp(min=1)
+
+    return Method("distill", loss=loss, needs_q=True)

@@ -1,0 +1,184 @@
+"""Q networks: a torso that sees, and a head that says what each action is worth.
+
+A network is any module with `forward(obs [batch, *shape], task [batch]) -> [batch, actions]`, or
+`[batch, actions, atoms]` where it predicts a distribution of returns. To add one: write it, and add
+a line to NETWORKS.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """What a network is built from.
+
+    Attributes:
+        shape: Shape of an observation.
+        num_actions: Actions of the shared space.
+        num_tasks: Tasks the agent tells apart (1 where task identity is hidden).
+        atoms: Numbers predicted per action: 1, or the size of a return distribution.
+        hidden: Widths of the hidden layers.
+        head: `single` (one for all tasks), `per_task`, or `conditioned` (one head; the task is
+            part of the input).
+        dueling: Value and advantage streams (Wang et al. 2016, arXiv 1511.06581, equation 9).
+        layer_norm: LayerNorm before each hidden activation.
+        noisy: Factorised Gaussian noise in the fully connected layers (NoisyNet).
+    """
+
+    shape: tuple[int, ...]
+    num_actions: int
+    num_tasks: int
+    atoms: int = 1
+    hidden: tuple[int, ...] = (64, 64)
+    head: str = "per_task"
+    dueling: bool = False
+    layer_norm: bool = False
+    noisy: bool = False
+
+    def linear(self, inputs: int, outputs: int) -> nn.Module:
+        """A fully connected layer, noisy if the network is."""
+        return NoisyLinear(inputs, outputs) if self.noisy else nn.Linear(inputs, outputs)
+
+    @property
+    def context_size(self) -> int:
+        """Inputs that tell the task."""
+        return self.num_tasks if self.head == "conditioned" else 0
+
+
+class NoisyLinear(nn.Module):
+    """A linear layer with learned noise (Fortunato et al. 2018, arXiv 1706.10295, equations 9-11).
+
+    The noise is an input of the network, drawn by the agent. At zero noise the layer uses its mean
+    weights. Deviation: none; sigma starts at 0.5 / sqrt(inputs), as in the paper's section 3.2.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+        self.weight_sigma = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias_sigma = nn.Parameter(torch.empty(outputs))
+        self.noise_in: Tensor
+        self.noise_out: Tensor
+        self.register_buffer("noise_in", torch.zeros(inputs))
+        self.register_buffer("noise_out", torch.zeros(outputs))
+
+    def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """The paper's initial values."""
+        outputs, inputs = self.weight.shape
+        bound = inputs**-0.5
+        mean = (2 * torch.rand(outputs, inputs + 1, generator=generator) - 1) * bound
+        return {
+            "weight": mean[:, 1:],
+            "bias": mean[:, 0],
+            "weight_sigma": torch.full((outputs, inputs), 0.5 * bound),
+            "bias_sigma": torch.full((outputs,), 0.5 * bound),
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the layer, [batch, inputs] -> [batch, outputs]."""
+        into, out = _squash(self.noise_in), _squash(self.noise_out)
+        weight = self.weight + self.weight_sigma * (out[:, None] * into)
+        return x @ weight.T + self.bias + self.bias_sigma * out
+
+
+def _squash(noise: Tensor) -> Tensor:
+    return noise.sign() * noise.abs().sqrt()
+
+
+class MLP(nn.Module):
+    """Fully connected layers, each followed by an optional LayerNorm and ReLU."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        sizes = [torch.Size(spec.shape).numel() + spec.context_size, *spec.hidden]
+        self.layers = _dense(spec, sizes)
+        self.features = sizes[-1]
+
+    def forward(self, obs: Tensor, context: Tensor) -> Tensor:
+        """[batch, *shape], [batch, context] -> [batch, features]."""
+        return self.layers(torch.cat([obs.flatten(1), context], dim=1))
+
+
+class CNN(nn.Module):
+    """Convolutions, then fully connected layers.
+
+    From 36 pixels on a side: the three layers of Mnih et al. 2015; below: one layer of 16 filters
+    of 3 x 3, as in MinAtar (Young and Tian 2019, arXiv 1903.03176).
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        channels, height, width = spec.shape
+        plan = [(16, 3, 1)] if min(height, width) < 36 else [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
+        layers: list[nn.Module] = []
+        for filters, kernel, stride in plan:
+            layers += [nn.Conv2d(channels, filters, kernel, stride), nn.ReLU()]
+            channels = filters
+            height, width = ((side - kernel) // stride + 1 for side in (height, width))
+        self.convolutions = nn.Sequential(*layers)
+        sizes = [channels * height * width + spec.context_size, *spec.hidden]
+        self.layers = _dense(spec, sizes)
+        self.features = sizes[-1]
+
+    def forward(self, obs: Tensor, context: Tensor) -> Tensor:
+        """[batch, channels, height, width], [batch, context] -> [batch, features]."""
+        seen = self.convolutions(obs).flatten(1)
+        return self.layers(torch.cat([seen, context], dim=1))
+
+
+def _dense(spec: NetworkSpec, sizes: list[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers.append(spec.linear(inputs, outputs))
+        layers += [nn.LayerNorm(outputs)] if spec.layer_norm else []
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers)
+
+
+class QNetwork(nn.Module):
+    """A torso with one head, a head per task, or the task as a further input."""
+
+    def __init__(self, spec: NetworkSpec, torso: MLP | CNN) -> None:
+        super().__init__()
+        self.torso = torso
+        self.heads = spec.num_tasks if spec.head == "per_task" else 1
+        self.context_size, self.actions, self.atoms = (
+            spec.context_size,
+            spec.num_actions,
+            spec.atoms,
+        )
+        self.advantage = spec.linear(torso.features, self.heads * spec.num_actions * spec.atoms)
+        self.value = spec.linear(torso.features, self.heads * spec.atoms) if spec.dueling else None
+
+    def forward(self, obs: Tensor, task: Tensor) -> Tensor:
+        """[batch, *shape], [batch] -> [batch, actions, atoms]."""
+        context = _one_hot(task, self.context_size, obs.dtype)
+        features = self.torso(obs, context)
+        advantage = self.advantage(features).view(-1, self.heads, self.actions, self.atoms)
+        outputs = self._own_head(advantage, task)
+        if self.value is None:
+            return outputs
+        value = self.value(features).view(-1, self.heads, 1, self.atoms)
+        return self._own_head(value, task) + outputs - outputs.mean(1, keepdim=True)
+
+    def _own_head(self, outputs: Tensor, task: Tensor) -> Tensor:
+        """[batch, heads, actions, atoms] -> each row's own head, [batch, actions, atoms]."""
+        if self.heads == 1:
+            return outputs[:, 0]
+        return torch.take_along_dim(outputs, task[:, None, None, None], dim=1)[:, 0]
+
+
+def _one_hot(task: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    return (task[:, None] == torch.arange(size, device=task.device)).to(dtype)
+
+
+NETWORKS: dict[str, Callable[[NetworkSpec], nn.Module]] = {
+    "mlp": lambda spec: QNetwork(spec, MLP(spec)),
+    "cnn": lambda spec: QNetwork(spec, CNN(spec)),
+}
