@@ -1,0 +1,77 @@
+"""The command lines: flags made from the configuration, one line and exit code 2 for a mistake."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from experiments.config import Config
+from experiments.replay import evaluate_run, film_run, print_scores
+from experiments.screen import Screen, print_outcome
+from experiments.training import Stopped, train
+
+
+def run_command(command: Callable[[], None]) -> int:
+    """Runs a command; a user's mistake is one line on standard error and exit code 2.
+
+    Returns:
+        The exit code: 0 done, 2 a mistake (nothing was lost), 3 stopped early (all was saved).
+    """
+    try:
+        command()
+    except Stopped as stopped:
+        print(f"stopped: {stopped}", file=sys.stderr)
+        return 3
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def train_command() -> None:
+    """Trains as the flags say, and prints what was learned and what was forgotten."""
+    config = tyro.cli(Config, description="Train on a sequence of environments.")
+    console = _console()
+    result = train(config, Screen(console))
+    print_outcome(console, result.summary, str(result.folder))
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Score a run's checkpoint on every task."""
+
+    run: tyro.conf.Positional[str]
+    """The run: its folder, or its name in `logdir`."""
+    episodes: int = 20
+    """Episodes of each task."""
+    seed: int = 0
+    """Tells the episodes of one evaluation from those of another."""
+    checkpoint: str | None = None
+    """File to score; by default the run's newest checkpoint."""
+    video: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Film one episode of each task (needs the extra `video`)."""
+    logdir: str = "runs"
+    """Folder of all runs."""
+
+
+def evaluate_command() -> None:
+    """Scores a checkpoint, and films it if asked to."""
+    options = tyro.cli(EvaluateOptions, description="Score a run's checkpoint on every task.")
+    if options.episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {options.episodes}")
+    checkpoint = Path(options.checkpoint) if options.checkpoint else None
+    console = _console()
+    scores = evaluate_run(options.run, options.logdir, checkpoint, options.episodes, options.seed)
+    print_scores(console, scores)
+    if options.video:
+        for path in film_run(options.run, options.logdir, checkpoint, options.seed):
+            console.print(f"video: {path}", soft_wrap=True)
+
+
+def _console() -> Console:
+    """Colours and width of the terminal; plain and wide where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=120)

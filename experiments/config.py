@@ -1,0 +1,143 @@
+"""One typed configuration: what a run trains on, how, and where it is kept."""
+
+import dataclasses
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents import AGENTS, NETWORKS, DQNOptions
+from agents.methods import make_methods
+from buffers import BUFFERS
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The sequence, the memory, the clock and the files of a run."""
+
+    envs: str = "CartPole,Acrobot"
+    """Environments in order (`CartPole`, `CartPole-v1`, `CartPole:30000`), or a sequence's name."""
+    steps: int = 50_000
+    """Environment steps of each task that names none."""
+    agent: str = "dqn"
+    """Key of AGENTS."""
+    buffer: str = "hybrid"
+    """Key of BUFFERS; `fifo` keeps recent steps only."""
+    capacity: int = 50_000
+    """Recent transitions kept."""
+    rows_per_task: int = 500
+    """Transitions of each earlier task kept by a memory that keeps them."""
+    memory_share: float = 0.5
+    """Share of each batch drawn from earlier tasks, once there are any."""
+    clear_at_switch: bool = True
+    """Forget the recent transitions when a task ends."""
+    batch_size: int = 128
+    """Transitions per gradient step."""
+    train_interval: int = 8
+    """Environment steps between two rounds of gradient steps."""
+    gradient_steps: int = 4
+    """Gradient steps in a round."""
+    learning_starts: int = 1_000
+    """Environment steps of a task before its first gradient step."""
+    epsilon_start: float = 1.0
+    """Exploration at the start of a task."""
+    epsilon_end: float = 0.05
+    """Exploration once it has fallen."""
+    epsilon_fraction: float = 0.2
+    """Share of a task over which exploration falls."""
+    restart_schedules: bool = True
+    """Exploration and step size start anew with each task; otherwise they span the sequence."""
+    reset_optimizer: bool = False
+    """Adam's moments start anew with each task."""
+    adapt_fraction: float = 0.5
+    """Share of a task's first visit in which observation statistics still move."""
+    seed: int = 0
+    """Seed of the first member."""
+    seeds: int = 1
+    """Members trained side by side, with seeds from `seed` upwards."""
+    num_envs: int = 8
+    """Environments of each member."""
+    eval_interval: int = 5_000
+    """Environment steps between two evaluations of every task; 0: at switches only."""
+    eval_episodes: int = 20
+    """Episodes of each evaluation at a switch."""
+    eval_interval_episodes: int = 5
+    """Episodes of each evaluation in between."""
+    log_interval: int = 1_000
+    """Environment steps between two points in TensorBoard."""
+    checkpoint_interval: int = 10_000
+    """Environment steps between two checkpoints; 0: at switches only."""
+    threads: int = 1
+    """Threads of PyTorch; one is best for small networks."""
+    logdir: str = "runs"
+    """Folder of all runs."""
+    name: str | None = None
+    """Folder of this run inside `logdir`; by default made from what is trained."""
+    resume: str | None = None
+    """Run to go on with: its name in `logdir`, or its folder."""
+    overwrite: bool = False
+    """Replace a run that has this name."""
+
+
+@dataclass(frozen=True)
+class Config(DQNOptions, RunOptions):
+    """Everything that decides a run. The fields are the command line's flags."""
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot work, in one line.
+
+        Raises:
+            ValueError: Names the field, the value, and what is possible.
+        """
+        super().__post_init__()
+        make_methods(self)
+        for field, registry in (("agent", AGENTS), ("buffer", BUFFERS), ("network", NETWORKS)):
+            _choose(field, getattr(self, field), registry)
+        for field in _POSITIVE:
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        for field in _NOT_NEGATIVE:
+            if getattr(self, field) < 0:
+                raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
+        for field in _SHARES:
+            if not 0 <= getattr(self, field) <= 1:
+                raise ValueError(f"{field} must lie between 0 and 1, got {getattr(self, field)}")
+        if self.capacity < self.batch_size:
+            raise ValueError(
+                f"capacity {self.capacity} cannot hold one batch of {self.batch_size}: raise it"
+            )
+        if self.name is not None and (not self.name or Path(self.name).name != self.name):
+            raise ValueError(f"name must be one folder's name, got {self.name!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as JSON values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> "Config":
+        """The configuration that `to_json` gave.
+
+        Raises:
+            ValueError: A field that this version does not know.
+        """
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(Config)})
+        if unknown:
+            raise ValueError(f"config.json has the unknown field {unknown[0]!r}")
+        return Config(**values | {"hidden": tuple(values["hidden"])})
+
+
+_POSITIVE = (
+    *("steps", "capacity", "rows_per_task", "batch_size", "train_interval", "gradient_steps"),
+    *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval", "threads"),
+)
+_NOT_NEGATIVE = ("learning_starts", "eval_interval", "checkpoint_interval", "seed")
+_SHARES = ("memory_share", "epsilon_start", "epsilon_end", "epsilon_fraction", "adapt_fraction")
+
+
+def _choose(field: str, value: str, registry: dict[str, Any]) -> None:
+    if value in registry:
+        return
+    close = difflib.get_close_matches(value, registry, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(registry)}"
+    raise ValueError(f"unknown {field} {value!r}; {hint}")

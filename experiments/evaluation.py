@@ -1,0 +1,91 @@
+"""How good the members are at every task: greedy episodes in environments of their own."""
+
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+
+from envs import Sequence, SharedSpace
+from experiments.seeding import Use, episode_seed, stream
+
+Policy = Callable[[np.ndarray, int], np.ndarray]
+"""`policy(obs [members, episodes, *shape], task) -> action [members, episodes]`."""
+
+
+class Evaluator:
+    """Plays episodes of any task of a sequence; training neither sees nor pays for them.
+
+    Args:
+        sequence: The tasks.
+        space: Their shared space.
+        seeds: One seed per member.
+    """
+
+    def __init__(self, sequence: Sequence, space: SharedSpace, seeds: list[int]) -> None:
+        self._sequence, self._space, self._seeds = sequence, space, seeds
+        self._envs: dict[int, list[gym.Env]] = {}
+
+    def score_all(self, policy: Policy, episodes: int, path: tuple[int, ...]) -> np.ndarray:
+        """Mean return of each member at each task, `[members, tasks]`.
+
+        Args:
+            policy: The members' choice of actions.
+            episodes: Episodes of each member at each task.
+            path: Tells this evaluation from all others, so that its episodes are its own.
+        """
+        tasks = range(len(self._sequence.tasks))
+        scores = [self.returns(policy, task, episodes, path).mean(1) for task in tasks]
+        return np.stack(scores, axis=1)
+
+    def returns(
+        self, policy: Policy, task: int, episodes: int, path: tuple[int, ...]
+    ) -> np.ndarray:
+        """Undiscounted return of every episode, `[members, episodes]`."""
+        members = len(self._seeds)
+        envs = self._make(task, members * episodes)
+        native = [
+            env.reset(seed=self._seed(number, task, episodes, path))[0]
+            for number, env in enumerate(envs)
+        ]
+        obs = np.stack([self._space.encode_one(task, each) for each in native])
+        total = np.zeros(len(envs))
+        active = np.ones(len(envs), bool)
+        while active.any():
+            action = policy(obs.reshape(members, episodes, *obs.shape[1:]), task).reshape(-1)
+            action = action + self._space.first_action[task]
+            for i in np.flatnonzero(active):
+                each, reward, terminated, truncated, _ = envs[i].step(action[i])
+                total[i] += float(reward)
+                obs[i] = self._space.encode_one(task, each)
+                active[i] = not (terminated or truncated)
+        return total.reshape(members, episodes)
+
+    def random_returns(self, episodes: int) -> list[float]:
+        """Mean return of uniformly random actions at each task, the foot of every scale."""
+        alone = Evaluator(self._sequence, self._space, self._seeds[:1])
+        rng = stream(self._seeds[0], Use.RANDOM_POLICY)
+        counts = self._space.valid.sum(1)
+
+        def policy(obs: np.ndarray, task: int) -> np.ndarray:
+            return rng.integers(counts[task], size=obs.shape[:2])
+
+        tasks = range(len(self._sequence.tasks))
+        scores = [float(alone.returns(policy, task, episodes, (0,)).mean()) for task in tasks]
+        alone.close()
+        return scores
+
+    def close(self) -> None:
+        """Closes all environments."""
+        for envs in self._envs.values():
+            for env in envs:
+                env.close()
+
+    def _make(self, task: int, count: int) -> list[gym.Env]:
+        envs = self._envs.setdefault(task, [])
+        while len(envs) < count:
+            envs.append(self._sequence.tasks[task].make_env())
+        return envs[:count]
+
+    def _seed(self, number: int, task: int, episodes: int, path: tuple[int, ...]) -> int:
+        member, episode = divmod(number, episodes)
+        return episode_seed(self._seeds[member], Use.EVALUATION, task, *path, episode)

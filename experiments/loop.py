@@ -1,0 +1,126 @@
+"""The loop that joins environments, memory and agent: one screen."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from agents.schedules import linear
+from experiments.run import Run
+
+Look = Callable[[Run], None]
+
+
+def learn_task(run: Run, look: Look) -> None:
+    """Trains every member on the task of the current stage, from wherever the stage is.
+
+    Args:
+        run: The run; its clock, parts and history are moved on.
+        look: Called after every step of the environments: logs, evaluates, saves.
+
+    Raises:
+        NonFiniteData: An environment gave NaN or infinity; none of that step is stored.
+        NonFiniteLoss: The agent is then as before that round of gradient steps.
+    """
+    config, agent, memories, clock = run.config, run.agent, run.memories, run.clock
+    task, envs = run.stage.task, run.envs
+    assert envs is not None
+    revisit = run.sequence.is_revisit(clock.stage)
+    while clock.step < run.stage.steps:
+        obs, epsilon = envs.obs, exploration(run)
+        action = agent.act(run.per_member(obs), task, epsilon).reshape(-1)
+        next_obs, reward, terminated, truncated = envs.step(action)
+        ended = terminated | truncated
+        if not revisit:
+            adapt = clock.step < config.adapt_fraction * run.stage.steps
+            seen = run.per_member(obs), run.per_member(reward), run.per_member(ended)
+            agent.observe(*seen, task, adapt)
+        agent.end_episodes(run.per_member(ended))
+        memories.add(
+            *run.nstep.push(transition(obs, action, reward, next_obs, terminated, truncated, task))
+        )
+        clock.step += config.num_envs
+        note_returns(run, reward, ended)
+        if updates_due(run):
+            sample = memories.sample(config.gradient_steps * config.batch_size)
+            lr = linear(config.learning_rate, config.learning_rate_end, run.fraction)
+            td_error, info = agent.update(sample.data, sample.weight, config.gradient_steps, lr)
+            memories.feedback(sample.index, td_error)
+            clock.updates += config.gradient_steps
+            note_update(run, info, lr, epsilon)
+        look(run)
+
+
+def start_task(run: Run) -> None:
+    """Opens the stage's environments; nothing of the last task's running episodes is left."""
+    run.envs = run.open_envs()
+    run.nstep.reset()
+    run.episode_return[:] = 0
+    run.agent.start_task(reset_optimizer=run.config.reset_optimizer and run.clock.stage > 0)
+
+
+def end_task(run: Run) -> None:
+    """Lets memory and agent take in the task, and moves the clock to the next stage."""
+    task = run.stage.task
+    run.agent.end_task(run.memories.sample(run.config.batch_size).data)
+    run.memories.end_task()
+    if run.agent.needs_q:
+        run.memories.label(task, lambda member, obs: run.agent.q_of(member, obs, task))
+    assert run.envs is not None
+    run.envs.close()
+    run.envs = None
+    run.clock.before += run.clock.step
+    run.clock.stage += 1
+    run.clock.step = 0
+
+
+def exploration(run: Run) -> float:
+    """Epsilon now: 1 until learning starts, then falling over part of the task."""
+    config = run.config
+    if run.clock.step < config.learning_starts:
+        return 1.0
+    passed = run.fraction / config.epsilon_fraction if config.epsilon_fraction else 1.0
+    return linear(config.epsilon_start, config.epsilon_end, passed)
+
+
+def updates_due(run: Run) -> bool:
+    """Whether this step of the environments is followed by gradient steps."""
+    step, every = run.clock.step, run.config.train_interval
+    crossed = step // every > (step - run.config.num_envs) // every
+    return crossed and step >= run.config.learning_starts and len(run.memories) > 0
+
+
+def transition(
+    obs: np.ndarray,
+    action: np.ndarray,
+    reward: np.ndarray,
+    next_obs: np.ndarray,
+    terminated: np.ndarray,
+    truncated: np.ndarray,
+    task: int,
+) -> dict[str, np.ndarray]:
+    """One step of all environments under the memory's names."""
+    return {
+        "state": obs,
+        "action": action,
+        "reward": reward,
+        "next_state": next_obs,
+        "done": terminated,
+        "truncated": truncated,
+        "task": np.full(len(action), task, np.int32),
+    }
+
+
+def note_returns(run: Run, reward: np.ndarray, ended: np.ndarray) -> None:
+    """Adds up training returns, and notes those of episodes that ended."""
+    run.episode_return += reward
+    if ended.any():
+        run.history.note(f"train/return/{run.task_name}", run.episode_return[ended])
+        run.episode_return[ended] = 0
+
+
+def note_update(run: Run, info: dict[str, np.ndarray], lr: float, epsilon: float) -> None:
+    """Notes the learner's numbers for the next log."""
+    for name, value in info.items():
+        run.history.note(f"learner/{name}", value)
+    run.history.note("schedule/learning_rate", np.array(lr))
+    run.history.note("schedule/epsilon", np.array(epsilon))

@@ -1,0 +1,119 @@
+"""The members' memories as one: arrays with a leading axis of members."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from buffers import BUFFERS, Column, Memory, Sample
+from envs import SharedSpace
+from experiments.config import Config
+from experiments.seeding import Use, stream
+
+
+def make_buffer(kind: str, options: Mapping[str, Any], **columns: Any) -> Memory:
+    """A registered buffer, given those of the options that its constructor knows."""
+    build = BUFFERS[kind]
+    known = inspect.signature(build).parameters
+    return build(**columns, **{name: value for name, value in options.items() if name in known})
+
+
+class Memories:
+    """One buffer per member.
+
+    Args:
+        buffers: The members' buffers, alike but for their seeds.
+        num_envs: Environments of each member.
+    """
+
+    def __init__(self, buffers: Sequence[Memory], num_envs: int) -> None:
+        self.buffers = list(buffers)
+        self._num_envs = num_envs
+        self._out: dict[str, np.ndarray] = {}
+
+    @staticmethod
+    def make(config: Config, space: SharedSpace, needs_q: bool) -> "Memories":
+        """Empty memories of this configuration."""
+        extra = {"discount": Column((), np.float32, 1.0)}
+        if needs_q:
+            extra["q"] = Column((space.num_actions,), np.float32, np.nan)
+        columns = {"state": Column(space.shape, space.dtype), "extra": extra}
+        rngs = [stream(config.seed + k, Use.MEMORY) for k in range(config.seeds)]
+        options = {
+            "capacity": config.capacity,
+            "clear_at_switch": config.clear_at_switch,
+            "rows_per_task": config.rows_per_task,
+            "share": config.memory_share,
+        }
+        buffers = [make_buffer(config.buffer, options, seed=rng, **columns) for rng in rngs]
+        return Memories(buffers, config.num_envs)
+
+    def add(self, rows: Mapping[str, np.ndarray], env: np.ndarray) -> None:
+        """Gives each member its own rows.
+
+        Args:
+            rows: Columns of n rows, sorted by environment.
+            env: The environment of each row; member m owns m * num_envs up to (m + 1) * num_envs.
+        """
+        edges = np.arange(len(self.buffers) + 1) * self._num_envs
+        cuts = np.searchsorted(env, edges)
+        for buffer, first, last in zip(self.buffers, cuts, cuts[1:], strict=False):
+            if last > first:
+                buffer.add({name: column[first:last] for name, column in rows.items()})
+
+    def __len__(self) -> int:
+        """Rows of the member that has fewest."""
+        return min(len(buffer) for buffer in self.buffers)
+
+    def sample(self, n: int) -> Sample:
+        """`n` rows of every member, `[members, n, ...]`, in arrays that the next call reuses."""
+        if not self._out or self._out["reward"].shape[1] != n:
+            self._out = self._allocate(n)
+        samples = []
+        for member, buffer in enumerate(self.buffers):
+            out = {name: column[member] for name, column in self._out.items()}
+            samples.append(buffer.sample(n, out=out))
+        index = np.stack([sample.index for sample in samples])
+        return Sample(self._out, index, np.stack([sample.weight for sample in samples]))
+
+    def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
+        """Tells each buffer how wrong its member was on the rows drawn, `[members, n]`."""
+        for buffer, rows, errors in zip(self.buffers, index, td_error, strict=True):
+            buffer.feedback(rows, errors)
+
+    def label(self, task: int, q: Callable[[int, np.ndarray], np.ndarray]) -> None:
+        """Writes the Q values of now on every row of a task that ends.
+
+        Args:
+            task: Index of the task.
+            q: `q(member, obs [n, ...]) -> [n, actions]`; -inf where there is no action.
+        """
+        for member, buffer in enumerate(self.buffers):
+            rows = buffer.rows(task)
+            if len(rows):
+                values = q(member, buffer.read(rows)["state"])
+                buffer.write(rows, q=np.where(np.isfinite(values), values, np.nan))
+
+    def end_task(self) -> None:
+        """Tells every buffer that the stream goes on with another task."""
+        for buffer in self.buffers:
+            buffer.end_task()
+
+    def describe(self) -> dict[str, Any]:
+        """What the first member's memory holds."""
+        return self.buffers[0].describe()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every buffer's state."""
+        return {str(member): buffer.state_dict() for member, buffer in enumerate(self.buffers)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave."""
+        for member, buffer in enumerate(self.buffers):
+            buffer.load_state_dict(state[str(member)])
+
+    def _allocate(self, n: int) -> dict[str, np.ndarray]:
+        row = self.buffers[0].read(np.zeros(1, np.int64))
+        shape = (len(self.buffers), n)
+        return {name: np.empty(shape + value.shape[1:], value.dtype) for name, value in row.items()}

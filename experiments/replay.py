@@ -1,0 +1,120 @@
+"""A finished or running run seen again: its checkpoint's scores, and films of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from experiments.checkpoint import load_checkpoint, load_newest
+from experiments.metrics import interval
+from experiments.run import Run
+from experiments.seeding import Use, episode_seed
+from experiments.training import find_run, load_config
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a checkpoint.
+
+    Attributes:
+        tasks: Names.
+        returns: `[members, tasks]`.
+        steps: Environment steps that each member had trained for.
+    """
+
+    tasks: list[str]
+    returns: np.ndarray
+    steps: int
+
+
+def load_run(name: str, logdir: str, checkpoint: Path | None) -> Run:
+    """A run as it was at a checkpoint (default: the newest), to be looked at.
+
+    Raises:
+        ValueError: No such run, or its checkpoint is damaged or of another configuration.
+    """
+    folder = find_run(name, logdir)
+    run = Run(load_config(folder), folder)
+    state = load_checkpoint(checkpoint) if checkpoint else load_newest(folder)[1]
+    try:
+        run.agent.load_state_dict(state["agent"])
+        run.clock.before = state["clock"]["before"] + state["clock"]["step"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the checkpoint is of another version: no {error}") from None
+    return run
+
+
+def evaluate_run(
+    name: str, logdir: str, checkpoint: Path | None, episodes: int, seed: int
+) -> Scores:
+    """Greedy return of every member at every task."""
+    run = load_run(name, logdir, checkpoint)
+    returns = run.evaluator.score_all(run.agent.greedy, episodes, (2, seed))
+    run.close()
+    return Scores(run.sequence.names, returns, run.clock.total)
+
+
+def print_scores(console: Console, scores: Scores) -> None:
+    """A table: a row per task, a column per member, and the mean."""
+    members = scores.returns.shape[0]
+    table = Table(title=f"greedy return after {scores.steps:,} steps")
+    for column in ("", "mean", *(f"member {m}" for m in range(members) if members > 1)):
+        table.add_column(column, justify="right")
+    for task, own in zip(scores.tasks, scores.returns.T, strict=True):
+        cells = [f"{value:.1f}" for value in own] if members > 1 else []
+        table.add_row(task, f"{interval(own)['mean']:.1f}", *cells)
+    console.print(table)
+
+
+def film_run(name: str, logdir: str, checkpoint: Path | None, seed: int) -> list[Path]:
+    """One greedy episode of the first member at every task, as MP4 files in the run's `videos/`.
+
+    Raises:
+        ValueError: A task cannot be drawn, or the extra `video` is not installed.
+    """
+    run = load_run(name, logdir, checkpoint)
+    files = []
+    for task, name_of in enumerate(run.sequence.names):
+        frames, fps = _play(run, task, seed)
+        file = run.folder / "videos" / f"{name_of.replace('/', '_')}-{run.clock.total}.mp4"
+        _write_video(file, frames, fps)
+        files.append(file)
+    run.close()
+    return files
+
+
+def _play(run: Run, task: int, seed: int) -> tuple[list[np.ndarray], int]:
+    env = run.sequence.tasks[task].make_env(render_mode="rgb_array")
+    if "rgb_array" not in env.metadata.get("render_modes", []):
+        raise ValueError(f"{run.sequence.names[task]} cannot be drawn: it has no rgb_array mode")
+    obs, _ = env.reset(seed=episode_seed(run.seeds[0], Use.EVALUATION, task, 3, seed))
+    frames, over = [_frame(env)], False
+    while not over:
+        seen = run.space.encode_one(task, obs)
+        shared = np.broadcast_to(seen, (run.config.seeds, 1, *seen.shape)).copy()
+        action = int(run.agent.greedy(shared, task)[0, 0]) + int(run.space.first_action[task])
+        obs, _, terminated, truncated, _ = env.step(action)
+        frames.append(_frame(env))
+        over = terminated or truncated
+    env.close()
+    return frames, int(env.metadata.get("render_fps", 30))
+
+
+def _frame(env: object) -> np.ndarray:
+    from gymnasium.error import DependencyNotInstalled
+
+    try:
+        return np.asarray(env.render())  # type: ignore[attr-defined]
+    except DependencyNotInstalled:
+        raise ValueError("drawing needs an extra: pip install 'retain-rl[video]'") from None
+
+
+def _write_video(file: Path, frames: list[np.ndarray], fps: int) -> None:
+    try:
+        from moviepy.video.io.ImageSequenceClip import ImageSequenceClip
+    except ImportError:
+        raise ValueError("videos need an extra: pip install 'retain-rl[video]'") from None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    ImageSequenceClip(frames, fps=fps).write_videofile(str(file), logger=None)

@@ -1,0 +1,188 @@
+"""One run: its parts, made from the configuration, and their joint state."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents import AGENTS
+from buffers import NStep
+from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
+from experiments.checkpoint import save_checkpoint
+from experiments.config import Config
+from experiments.evaluation import Evaluator
+from experiments.memories import Memories
+from experiments.seeding import Use, episode_seed, stream
+
+
+@dataclass
+class Clock:
+    """Where a run is.
+
+    Attributes:
+        stage: The stage being trained; the number of stages once all are.
+        step: Environment steps of each member in this stage.
+        before: Environment steps of each member in all stages before it.
+        updates: Gradient steps of each member.
+        seconds: Wall time so far, over all parts of an interrupted run.
+    """
+
+    stage: int = 0
+    step: int = 0
+    before: int = 0
+    updates: int = 0
+    seconds: float = 0.0
+
+    @property
+    def total(self) -> int:
+        """Environment steps of each member so far."""
+        return self.before + self.step
+
+
+@dataclass
+class History:
+    """What was measured.
+
+    Attributes:
+        random: Return of a random policy at each task.
+        scores: One entry per row of the score matrix: `[members][tasks]`.
+        curve: Evaluations in between: (total steps, stage, `[members][tasks]`).
+        training: Training returns not yet logged, per name of a scalar: [sum, count].
+    """
+
+    random: list[float] = field(default_factory=list)
+    scores: list[list[list[float]]] = field(default_factory=list)
+    curve: list[tuple[int, int, list[list[float]]]] = field(default_factory=list)
+    pending: dict[str, list[float]] = field(default_factory=dict)
+
+    def note(self, name: str, values: np.ndarray) -> None:
+        """Adds values to the mean that the next log shows."""
+        total = self.pending.setdefault(name, [0.0, 0])
+        total[0] += float(np.sum(values))
+        total[1] += int(np.size(values))
+
+    def take_means(self) -> dict[str, float]:
+        """The means since the last call."""
+        means = {name: total / count for name, (total, count) in self.pending.items()}
+        self.pending = {}
+        return means
+
+
+class Run:
+    """The parts of a run, and nothing that a checkpoint would miss.
+
+    Args:
+        config: What to train, and how.
+        folder: Where the run's files go.
+    """
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self.config, self.folder = config, folder
+        self.sequence = parse_sequence(config.envs, config.steps)
+        self.space = SharedSpace.of(self.sequence.tasks)
+        self._check_network()
+        self.seeds = [config.seed + member for member in range(config.seeds)]
+        rngs = [stream(seed, Use.AGENT) for seed in self.seeds]
+        self.agent = AGENTS[config.agent](self.space, config, rngs, config.num_envs)
+        self.memories = Memories.make(config, self.space, self.agent.needs_q)
+        self.nstep = NStep(config.n_step, config.discount, config.seeds * config.num_envs)
+        self.evaluator = Evaluator(self.sequence, self.space, self.seeds)
+        self.clock, self.history = Clock(), History()
+        self.envs: TaskEnvs | None = None
+        self.episode_return = np.zeros(config.seeds * config.num_envs)
+
+    @property
+    def stage(self) -> Stage:
+        """The stage being trained."""
+        return self.sequence.stages[self.clock.stage]
+
+    @property
+    def task_name(self) -> str:
+        """The task being trained."""
+        return self.sequence.names[self.stage.task]
+
+    @property
+    def total_steps(self) -> int:
+        """Environment steps of each member over the whole sequence."""
+        return sum(stage.steps for stage in self.sequence.stages)
+
+    @property
+    def fraction(self) -> float:
+        """How much of the schedules' span has passed: of this stage, or of the sequence."""
+        if self.config.restart_schedules:
+            return self.clock.step / self.stage.steps
+        return self.clock.total / self.total_steps
+
+    def open_envs(self) -> TaskEnvs:
+        """The environments of this stage, at the beginning of their first episodes."""
+        stage, num_envs = self.clock.stage, self.config.num_envs
+
+        def seed(env: int, episode: int) -> int:
+            member, own = divmod(env, num_envs)
+            return episode_seed(self.seeds[member], Use.EPISODE, stage, own, episode)
+
+        task = self.sequence.tasks[self.stage.task]
+        count = self.config.seeds * num_envs
+        return TaskEnvs(task, self.space, seed, count, self.stage.task)
+
+    def per_member(self, flat: np.ndarray) -> np.ndarray:
+        """[members * envs, ...] -> [members, envs, ...]."""
+        return flat.reshape(self.config.seeds, self.config.num_envs, *flat.shape[1:])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training changed."""
+        return {
+            "clock": vars(self.clock).copy(),
+            "history": {
+                "random": self.history.random,
+                "scores": self.history.scores,
+                "curve": self.history.curve,
+                "pending": self.history.pending,
+            },
+            "agent": self.agent.state_dict(),
+            "memories": self.memories.state_dict(),
+            "nstep": self.nstep.state_dict(),
+            "episode_return": self.episode_return.copy(),
+            "envs": self.envs.state_dict() if self.envs else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` gave.
+
+        Raises:
+            ValueError: The state is of another configuration.
+        """
+        self.clock = Clock(**state["clock"])
+        self.history = History(**state["history"])
+        self.agent.load_state_dict(state["agent"])
+        self.memories.load_state_dict(state["memories"])
+        self.nstep.load_state_dict(state["nstep"])
+        self.episode_return = state["episode_return"].copy()
+        if state["envs"] is not None:
+            self.envs = self.open_envs()
+            self.envs.load_state_dict(state["envs"])
+
+    def save(self) -> Path:
+        """Writes a checkpoint of now; keeps those of switches and the newest two others."""
+        at_switch = self.envs is None
+        kind = f"-after-stage-{self.clock.stage}" if at_switch else ""
+        folder = self.folder / "checkpoints"
+        path = folder / f"{self.clock.total:010d}{kind}.safetensors"
+        save_checkpoint(path, self.state_dict())
+        between = [p for p in sorted(folder.glob("*.safetensors")) if "-after-" not in p.name]
+        for old in between[:-2]:
+            old.unlink()
+        return path
+
+    def close(self) -> None:
+        """Closes every environment."""
+        if self.envs:
+            self.envs.close()
+        self.evaluator.close()
+
+    def _check_network(self) -> None:
+        if (self.config.network == "cnn") != self.space.is_image:
+            fitting = "cnn" if self.space.is_image else "mlp"
+            shown = "images" if self.space.is_image else "vectors"
+            raise ValueError(f"{self.config.envs} shows {shown}: use --network {fitting}")

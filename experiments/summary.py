@@ -1,0 +1,126 @@
+"""What a run came to: summary.json, always valid, and the words for what was forgotten."""
+
+import json
+import resource
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from experiments.checkpoint import write_atomically
+from experiments.metrics import learned_scores, normalize, summarize
+from experiments.run import Run
+
+
+def references(run: Run) -> tuple[list[float], list[str]]:
+    """The return that counts as 1 for each task, and where it is from.
+
+    It is the return at which Gymnasium calls the task solved; where there is none, or a random
+    policy reaches it, the best score that the run saw.
+    """
+    best = np.array(run.history.scores).mean(1).max(0)
+    values, sources = [], []
+    for task, random, seen in zip(run.sequence.tasks, run.history.random, best, strict=True):
+        solved = task.solved_at
+        if solved is not None and solved > random:
+            values.append(float(solved))
+            sources.append("solved")
+        else:
+            values.append(float(max(seen, random + 1e-9)))
+            sources.append("best seen")
+    return values, sources
+
+
+def summarize_run(run: Run) -> dict[str, Any]:
+    """The contents of summary.json."""
+    scores = np.array(run.history.scores).swapaxes(0, 1)
+    stages = [stage.task for stage in run.sequence.stages[: scores.shape[1] - 1]]
+    values, sources = references(run)
+    common = normalize(scores, run.history.random, values)
+    complete = set(stages) == set(range(len(run.sequence.tasks)))
+    members = run.config.seeds
+    steps = run.clock.total * members
+    return {
+        "version": package_version(),
+        "config": run.config.to_json(),
+        "tasks": run.sequence.names,
+        "stages": [run.sequence.names[task] for task in stages],
+        "seeds": run.seeds,
+        "scores": scores.tolist(),
+        "reference": {
+            "random": run.history.random,
+            "single_task": None,
+            "one": values,
+            "one_is": sources,
+        },
+        "metrics": summarize(common, stages) if complete else {},
+        "forgotten": forgotten(run, scores, stages),
+        "environment_steps": steps,
+        "gradient_steps": run.clock.updates * members,
+        "wall_seconds": run.clock.seconds,
+        "steps_per_second": steps / max(run.clock.seconds, 1e-9),
+        "peak_memory_bytes": peak_memory(),
+    }
+
+
+def write_summary(run: Run) -> dict[str, Any]:
+    """Rewrites summary.json as a whole."""
+    summary = summarize_run(run)
+    text = json.dumps(_json_safe(summary), indent=1)
+    write_atomically(run.folder / "summary.json", text.encode())
+    return summary
+
+
+def forgotten(run: Run, scores: np.ndarray, stages: list[int]) -> list[dict[str, Any]]:
+    """For each task learned before the last stage: what it lost, and in which stage most of it.
+
+    Args:
+        run: The run.
+        scores: `[members, stages + 1, tasks]`.
+        stages: The task of each stage that is over.
+    """
+    found = []
+    mean = scores.mean(0)
+    for task in sorted(set(stages[:-1]) - set(stages[-1:])):
+        row = len(stages) - stages[::-1].index(task)
+        drops = mean[row:-1, task] - mean[row + 1 :, task]
+        learned, now, random = mean[row, task], mean[-1, task], run.history.random[task]
+        worst = row + int(np.argmax(drops))
+        found.append(
+            {
+                "task": run.sequence.names[task],
+                "learned": float(learned),
+                "now": float(now),
+                "kept": float((now - random) / (learned - random)) if learned > random else None,
+                "most_lost_while_learning": run.sequence.names[stages[worst]],
+                "lost_then": float(drops.max()),
+            }
+        )
+    return found
+
+
+def package_version() -> str:
+    """The installed version, or `0+clone` in a checkout that is not installed."""
+    try:
+        return version("retain-rl")
+    except PackageNotFoundError:
+        return "0+clone"
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+
+
+def _json_safe(value: Any) -> Any:
+    """NaN and infinity are no JSON: null instead."""
+    if isinstance(value, dict):
+        return {key: _json_safe(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_safe(each) for each in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+__all__ = ["forgotten", "learned_scores", "references", "summarize_run", "write_summary"]

@@ -1,0 +1,124 @@
+"""TensorBoard: learning and forgetting as they happen."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from experiments import figures
+from experiments.metrics import normalize
+from experiments.run import Run
+
+
+class Tracker:
+    """Writes a run's events; the x axis is each member's environment steps over all tasks.
+
+    Args:
+        folder: The run's folder.
+        purge_step: On resume, the step from which older events no longer hold.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        self._writer = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
+
+    def start(self, run: Run) -> None:
+        """Writes the configuration, and a chart that overlays all tasks."""
+        lines = [f"| {k} | {v} |" for k, v in run.config.to_json().items()]
+        table = "\n".join(["| option | value |", "|---|---|", *lines])
+        self._writer.add_text("configuration", table, 0)
+        overlay = {
+            "greedy returns": ["Multiline", ["eval/return/.*"]],
+            "forgetting": ["Multiline", ["forgetting/.*"]],
+        }
+        self._writer.add_custom_scalars({"all tasks": overlay})
+
+    def log(self, run: Run, steps_per_second: float) -> None:
+        """Training returns, the learner's numbers, and what the memory holds."""
+        step = run.clock.total
+        for name, mean in run.history.take_means().items():
+            self._scalar(name, mean, step)
+        self._scalar("task/stage", run.clock.stage, step)
+        self._scalar("speed/steps_per_second", steps_per_second, step)
+        held = run.memories.describe()
+        self._scalar("memory/rows", held["rows"], step)
+        for task, share in held["share"].items():
+            self._scalar(f"memory/share/{run.sequence.names[int(task)]}", share, step)
+        for name, age in held["age"].items():
+            self._scalar(f"memory/age_{name}", age, step)
+
+    def scores(self, run: Run, scores: np.ndarray) -> None:
+        """Greedy returns of every task, and what is forgotten of those learned before."""
+        step = run.clock.total
+        for task, name in enumerate(run.sequence.names):
+            self._scalar(f"eval/return/{name}", float(scores[:, task].mean()), step)
+        for task, lost in forgetting_now(run, scores).items():
+            self._scalar(f"forgetting/{run.sequence.names[task]}", lost, step)
+        self._writer.flush()
+
+    def pictures(self, run: Run, reference: list[float]) -> None:
+        """The score matrix and the curves so far."""
+        scores = np.array(run.history.scores).mean(1)
+        shares = normalize(scores, run.history.random, reference)
+        names, rows = run.sequence.names, row_names(run)
+        matrix = figures.score_matrix(scores, shares, names, rows)
+        self._writer.add_figure("score_matrix", matrix, run.clock.total)
+        steps, points = evaluations(run)
+        curves = figures.learning_curves(steps, points, names, finished_stages(run))
+        self._writer.add_figure("learning_curves", curves, run.clock.total)
+
+    def finish(self, run: Run, metrics: dict[str, dict[str, float | None]]) -> None:
+        """The outcome beside the configuration (HParams)."""
+        simple = (bool, int, float, str)
+        config = {k: v for k, v in run.config.to_json().items() if isinstance(v, simple)}
+        outcome = {f"hparam/{k}": v["mean"] for k, v in metrics.items() if v["mean"] is not None}
+        events = self._writer._get_file_writer()
+        for summary in hparams(config, outcome):
+            events.add_summary(summary)
+        for name, value in outcome.items():
+            self._scalar(name, float(value), run.clock.total)
+
+    def close(self) -> None:
+        """Flushes and closes the event file."""
+        self._writer.close()
+
+    def _scalar(self, name: str, value: Any, step: int) -> None:
+        self._writer.add_scalar(name, value, step)
+
+
+def forgetting_now(run: Run, scores: np.ndarray) -> dict[int, float]:
+    """For each task learned in an earlier stage: its score right after it, less its score now."""
+    rows = run.history.scores
+    current = run.stage.task if run.clock.stage < len(run.sequence.stages) else None
+    lost = {}
+    for row, stage in enumerate(run.sequence.stages[: run.clock.stage], start=1):
+        if stage.task != current and row < len(rows):
+            after = np.array(rows[row])[:, stage.task]
+            lost[stage.task] = float((after - scores[:, stage.task]).mean())
+    return lost
+
+
+def row_names(run: Run) -> list[str]:
+    """What each row of the score matrix comes after."""
+    stages = run.sequence.stages[: len(run.history.scores) - 1]
+    return ["before", *(f"after {run.sequence.names[stage.task]}" for stage in stages)]
+
+
+def evaluations(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Every evaluation so far: total steps `[points]`, scores `[points, members, tasks]`."""
+    ends = np.cumsum([0, *(last - first for first, last, _ in finished_stages(run))])
+    points = list(zip(ends.tolist(), run.history.scores, strict=True))
+    points += [(step, scores) for step, _, scores in run.history.curve]
+    points.sort(key=lambda point: point[0])
+    return np.array([step for step, _ in points]), np.array([scores for _, scores in points])
+
+
+def finished_stages(run: Run) -> list[tuple[int, int, int]]:
+    """First step, last step and task of each stage that is over."""
+    stages, first = [], 0
+    for stage in run.sequence.stages[: run.clock.stage]:
+        length = -(-stage.steps // run.config.num_envs) * run.config.num_envs
+        stages.append((first, first + length, stage.task))
+        first += length
+    return stages
