@@ -39,7 +39,7 @@ class Space(Protocol):
 
 
 class NonFiniteLoss(ArithmeticError):
-    """A loss became NaN or infinite; the agent still has its last good state."""
+    """A loss or its gradient became NaN or infinite; the agent still has its last good state."""
 
 
 class DQN:
@@ -116,12 +116,20 @@ class DQN:
         rows = torch.full((len(obs),), task)
         return self.learner.q(own, noise, torch.from_numpy(obs), rows).numpy()
 
-    def act(self, obs: np.ndarray, task: int, epsilon: float) -> np.ndarray:
-        """Each environment's next action while learning, `[members, envs]`."""
+    def act(self, obs: np.ndarray, task: int, epsilon: float, lasting: bool = True) -> np.ndarray:
+        """Each environment's next action while learning, `[members, envs]`.
+
+        Args:
+            obs: Raw observations, `[members, envs, *shape]`.
+            task: Index of the task.
+            epsilon: Chance to start an exploratory action.
+            lasting: Whether exploratory actions may last for several steps.
+        """
         wide = np.full(obs.shape[:2], task)
         with torch.no_grad():
             q = self._q(self._noise(1)[:, 0], obs, wide)
-        return self.exploration.choose(q.argmax(-1).numpy(), epsilon, int(self._valid[task].sum()))
+        num_actions = int(self._valid[task].sum())
+        return self.exploration.choose(q.argmax(-1).numpy(), epsilon, num_actions, lasting)
 
     def greedy(self, obs: np.ndarray, task: int) -> np.ndarray:
         """Each environment's best action; changes nothing and draws nothing, `[members, envs]`."""
@@ -201,8 +209,10 @@ class DQN:
                 self.state = method.put(self.state | {"theta": theta}, own)
 
     def start_task(self, reset_optimizer: bool) -> None:
-        """Begins a task: no returns are running, and Adam may start anew."""
-        self.state = self.state | {"running_return": torch.zeros_like(self.state["running_return"])}
+        """Begins a task: nothing of the last task's episodes goes on, and Adam may start anew."""
+        running = torch.zeros_like(self.state["running_return"])
+        self.state = self.state | {"running_return": running}
+        self.exploration.end_episodes(np.ones(running.shape, bool))
         if reset_optimizer:
             names = ("adam_mean", "adam_square", "adam_steps")
             self.state = self.state | {n: torch.zeros_like(self.state[n]) for n in names}
@@ -242,12 +252,13 @@ class DQN:
         return torch.from_numpy(np.stack(drawn))
 
     def _check(self, info: Mapping[str, Tensor]) -> None:
-        if bool(torch.isfinite(info["loss"]).all()):
+        good = torch.isfinite(info["loss"]) & torch.isfinite(info["gradient_norm"])
+        if bool(good.all()):
             return
         terms = [k for k in info if k.endswith("_loss") and not bool(torch.isfinite(info[k]).all())]
-        members = (~torch.isfinite(info["loss"])).nonzero().flatten().tolist()
+        members = (~good).nonzero().flatten().tolist()
         raise NonFiniteLoss(
-            f"{', '.join(terms) or 'loss'} became NaN or infinite in member {members}"
+            f"{', '.join(terms) or 'the gradient'} became NaN or infinite in member {members}"
         )
 
 

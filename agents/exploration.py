@@ -16,33 +16,40 @@ class Exploration:
         num_envs: Environments of each member.
         rngs: One generator per member; a member draws the same numbers alone and among others.
         longest: Most steps that an exploratory action lasts.
+
+    Attributes:
+        exploring: Where the last choice was exploratory, bool `[members, envs]`.
     """
 
     def __init__(self, num_envs: int, rngs: list[np.random.Generator], longest: int) -> None:
         self._rngs, self._longest = rngs, longest
         self._left = np.zeros((len(rngs), num_envs), np.int64)
         self._action = np.zeros((len(rngs), num_envs), np.int64)
+        self.exploring = np.zeros((len(rngs), num_envs), bool)
 
-    def choose(self, greedy: np.ndarray, epsilon: float, num_actions: int) -> np.ndarray:
+    def choose(
+        self, greedy: np.ndarray, epsilon: float, num_actions: int, lasting: bool = True
+    ) -> np.ndarray:
         """Replaces some greedy actions by exploratory ones, `[members, envs]`.
 
         Args:
             greedy: Each environment's best action.
             epsilon: Chance that an environment not exploring starts to.
             num_actions: Actions of the task; the first ones are its own.
+            lasting: Whether exploratory actions that start now last; False is epsilon-greedy.
         """
         shape = greedy.shape[1]
         draws = [(r.random(shape), r.integers(num_actions, size=shape)) for r in self._rngs]
         start = (np.stack([u for u, _ in draws]) < epsilon) & (self._left == 0)
         self._action = np.where(start, np.stack([a for _, a in draws]), self._action)
-        if self._longest > 1:
-            lasting = np.stack([r.zipf(2.0, shape) for r in self._rngs])
-            self._left = np.where(start, np.minimum(lasting, self._longest), self._left)
-        else:
-            self._left = start.astype(np.int64)
-        explore = self._left > 0
-        self._left -= explore
-        return np.where(explore, self._action, greedy)
+        length = np.ones_like(self._left)
+        if lasting and self._longest > 1:
+            drawn = np.stack([r.zipf(2.0, shape) for r in self._rngs])
+            length = np.minimum(drawn, self._longest)
+        self._left = np.where(start, length, self._left)
+        self.exploring = self._left > 0
+        self._left -= self.exploring
+        return np.where(self.exploring, self._action, greedy)
 
     def end_episodes(self, ended: np.ndarray) -> None:
         """Stops exploratory actions where an episode ended, bool `[members, envs]`."""

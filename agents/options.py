@@ -1,7 +1,7 @@
 """Every choice of the DQN agent, with its default and its meaning."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class DQNOptions:
     discount: float = 0.99
     """Worth of a reward one step later."""
     n_step: int = 5
-    """Steps of reward summed before bootstrapping (uncorrected)."""
+    """Steps of reward summed before bootstrapping, at most."""
+    cut_at_exploration: bool = True
+    """End these sums before exploratory actions (Watkins); otherwise they are uncorrected."""
     learning_rate: float = 1e-3
     """Adam's step size at the start of a task."""
     learning_rate_end: float = 5e-5
@@ -56,14 +58,20 @@ class DQNOptions:
     """Per-task running mean and variance of observations."""
     scale_rewards: bool = True
     """Per-task reward scale, so that returns reach about 3 in size."""
-    distill_strength: float = 1.0
+    distill_strength: float = 5.0
     """Weight of the distillation loss."""
 
     def __post_init__(self) -> None:
         """Refuses values that make no sense, one line each."""
+        for name in ("head", "task_identity", "distribution"):
+            known = get_args(get_type_hints(DQNOptions)[name])
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}; known are {', '.join(known)}"
+                )
         positive = ("atoms", "n_step", "learning_rate", "adam_epsilon", "target_update_interval")
         for name in (*positive, "exploratory_steps", "target_rate", "value_limit"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("learning_rate_end", "gradient_clip", "huber_delta", "distill_strength"):
             if not getattr(self, name) >= 0:

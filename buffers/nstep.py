@@ -18,7 +18,9 @@ NEEDED = ("state", "action", "reward", *LAST)
 class NStep:
     """Turns steps of several environments into rows of up to `n` steps.
 
-    A window ends after `n` steps, or where its episode terminates or is truncated.
+    A window ends after `n` steps, or where its episode terminates or is truncated, or before a step
+    whose action was exploratory: what such an action earns says nothing of the greedy action's
+    worth (Watkins, 1989; Sutton and Barto, 2018, section 12.10).
 
     Args:
         n: steps per row.
@@ -42,7 +44,10 @@ class NStep:
         self._open = np.zeros(num_envs, np.int64)  # open windows of each env, slots in a ring
 
     def push(
-        self, rows: Mapping[str, np.ndarray], active: np.ndarray | None = None
+        self,
+        rows: Mapping[str, np.ndarray],
+        active: np.ndarray | None = None,
+        cut: np.ndarray | None = None,
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Take one step of every environment and return the rows it finishes.
 
@@ -50,6 +55,7 @@ class NStep:
             rows: arrays [num_envs, ...] by column name: state, action, reward, next_state, done,
                 truncated and any others.
             active: bool [num_envs]; False skips an env, such as one whose step only reset it.
+            cut: bool [num_envs]; True ends an env's open windows before this step.
 
         Returns:
             The finished rows [m, ...] and the env of each, int64 [m], sorted by env, the oldest
@@ -62,6 +68,7 @@ class NStep:
         """
         self._first = self._checked(rows)
         active = np.ones(self.num_envs, bool) if active is None else np.asarray(active, bool)
+        early = self._cut(rows, active & cut) if cut is not None else None
         self._begin(rows, active)
         age = self._open[:, None] - np.arange(self.n)  # earlier steps of each window, oldest first
         running = active[:, None] & (age >= 0)
@@ -70,6 +77,18 @@ class NStep:
         ready = running & (ended[:, None] | (age == self.n - 1))
         finished = self._collect(rows, age, ready)
         self._advance(active, ended, ready)
+        return finished if early is None else _merge(early, finished)
+
+    def _cut(
+        self, rows: Mapping[str, np.ndarray], cut: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Finish the open windows of some envs at the state that this step starts from."""
+        ready = cut[:, None] & (np.arange(self.n) < self._open[:, None])
+        age = self._open[:, None] - 1 - np.arange(self.n)
+        never = np.zeros(self.num_envs, bool)
+        here = {"next_state": rows["state"], "done": never, "truncated": never}
+        finished = self._collect(here, age, ready)
+        self._advance(never, cut, ready)
         return finished
 
     def _begin(self, rows: Mapping[str, np.ndarray], active: np.ndarray) -> None:
@@ -165,3 +184,15 @@ class NStep:
 
     def _settings(self) -> dict[str, Any]:
         return {"n": self.n, "discount": self.discount, "num_envs": self.num_envs}
+
+
+def _merge(
+    early: tuple[dict[str, np.ndarray], np.ndarray], late: tuple[dict[str, np.ndarray], np.ndarray]
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Join two batches of rows, by env, the early ones first."""
+    if not len(early[1]):
+        return late
+    env = np.concatenate([early[1], late[1]])
+    order = np.argsort(env, kind="stable")
+    rows = {name: np.concatenate([early[0][name], late[0][name]])[order] for name in late[0]}
+    return rows, env[order]

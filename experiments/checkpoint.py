@@ -45,8 +45,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """A run's checkpoints, oldest first."""
-    return sorted((folder / "checkpoints").glob(f"*{SUFFIX}"))
+    """A run's checkpoints, oldest first; of one step, the one of the switch is the later one."""
+    return sorted((folder / "checkpoints").glob(f"*{SUFFIX}"), key=lambda path: path.stem)
 
 
 def load_newest(folder: Path) -> tuple[Path, dict[str, Any], list[str]]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from experiments.config import Config
+from experiments.config import Config, Flags
 from experiments.replay import evaluate_run, film_run, print_scores
 from experiments.screen import Screen, print_outcome
 from experiments.training import Stopped, train
@@ -19,22 +19,27 @@ def run_command(command: Callable[[], None]) -> int:
     """Runs a command; a user's mistake is one line on standard error and exit code 2.
 
     Returns:
-        The exit code: 0 done, 2 a mistake (nothing was lost), 3 stopped early (all was saved).
+        The exit code: 0 done, 2 a mistake (nothing was lost), 3 stopped early (all was saved),
+        130 stopped at once.
     """
     try:
         command()
     except Stopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
         return 3
+    except KeyboardInterrupt:
+        print("stopped at once; the last checkpoint holds: --resume goes on", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", *str(error).split(), file=sys.stderr)  # one line, whatever it says
         return 2
     return 0
 
 
 def train_command() -> None:
     """Trains as the flags say, and prints what was learned and what was forgotten."""
-    config = tyro.cli(Config, description="Train on a sequence of environments.")
+    flags = tyro.cli(Flags, description="Train on a sequence of environments.")
+    config = Config(**vars(flags))
     console = _console()
     result = train(config, Screen(console))
     print_outcome(console, result.summary, str(result.folder))

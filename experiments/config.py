@@ -46,6 +46,8 @@ class RunOptions:
     """Exploration once it has fallen."""
     epsilon_fraction: float = 0.2
     """Share of a task over which exploration falls."""
+    lasting_fraction: float = 0.5
+    """Share of a task in which exploratory actions may last; later each is one step."""
     restart_schedules: bool = True
     """Exploration and step size start anew with each task; otherwise they span the sequence."""
     reset_optimizer: bool = False
@@ -81,7 +83,15 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Config(DQNOptions, RunOptions):
+class Flags(DQNOptions, RunOptions):
+    """The command line's flags as they were typed; `Config` is the same, checked."""
+
+    def __post_init__(self) -> None:
+        """Checks nothing: a wrong value is reported in our words, not the parser's."""
+
+
+@dataclass(frozen=True)
+class Config(Flags):
     """Everything that decides a run. The fields are the command line's flags."""
 
     def __post_init__(self) -> None:
@@ -90,7 +100,7 @@ class Config(DQNOptions, RunOptions):
         Raises:
             ValueError: Names the field, the value, and what is possible.
         """
-        super().__post_init__()
+        DQNOptions.__post_init__(self)
         make_methods(self)
         for field, registry in (("agent", AGENTS), ("buffer", BUFFERS), ("network", NETWORKS)):
             _choose(field, getattr(self, field), registry)
@@ -107,7 +117,7 @@ class Config(DQNOptions, RunOptions):
             raise ValueError(
                 f"capacity {self.capacity} cannot hold one batch of {self.batch_size}: raise it"
             )
-        if self.name is not None and (not self.name or Path(self.name).name != self.name):
+        if self.name is not None and (Path(self.name).name != self.name or self.name in ("", "..")):
             raise ValueError(f"name must be one folder's name, got {self.name!r}")
 
     def to_json(self) -> dict[str, Any]:
@@ -132,7 +142,14 @@ _POSITIVE = (
     *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval", "threads"),
 )
 _NOT_NEGATIVE = ("learning_starts", "eval_interval", "checkpoint_interval", "seed")
-_SHARES = ("memory_share", "epsilon_start", "epsilon_end", "epsilon_fraction", "adapt_fraction")
+_SHARES = (
+    "memory_share",
+    "epsilon_start",
+    "epsilon_end",
+    "epsilon_fraction",
+    "lasting_fraction",
+    "adapt_fraction",
+)
 
 
 def _choose(field: str, value: str, registry: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import gymnasium as gym
 import numpy as np
 
-from envs import Sequence, SharedSpace
+from envs import NonFiniteData, Sequence, SharedSpace
 from experiments.seeding import Use, episode_seed, stream
 
 Policy = Callable[[np.ndarray, int], np.ndarray]
@@ -40,7 +40,11 @@ class Evaluator:
     def returns(
         self, policy: Policy, task: int, episodes: int, path: tuple[int, ...]
     ) -> np.ndarray:
-        """Undiscounted return of every episode, `[members, episodes]`."""
+        """Undiscounted return of every episode, `[members, episodes]`.
+
+        Raises:
+            NonFiniteData: The task gave an observation or a reward that is NaN or infinite.
+        """
         members = len(self._seeds)
         envs = self._make(task, members * episodes)
         native = [
@@ -58,6 +62,9 @@ class Evaluator:
                 total[i] += float(reward)
                 obs[i] = self._space.encode_one(task, each)
                 active[i] = not (terminated or truncated)
+            if not (np.isfinite(obs).all() and np.isfinite(total).all()):
+                name = self._sequence.names[task]
+                raise NonFiniteData(f"{name} gave NaN or infinity in evaluation")
         return total.reshape(members, episodes)
 
     def random_returns(self, episodes: int) -> list[float]:

@@ -24,7 +24,7 @@ def score_matrix(
     axes.set_yticks(range(len(rows)), rows)
     axes.set_title("greedy return (colour: 0 random, 1 reference)", fontsize=9)
     for row, column in np.ndindex(*scores.shape):
-        colour = "black" if shares[row, column] > 0.6 else "white"
+        colour = "white" if shares[row, column] <= 0.6 else "black"  # nan has no colour behind it
         text = f"{scores[row, column]:.1f}"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
     figure.colorbar(image, ax=axes, shrink=0.8)

@@ -27,7 +27,8 @@ def learn_task(run: Run, look: Look) -> None:
     revisit = run.sequence.is_revisit(clock.stage)
     while clock.step < run.stage.steps:
         obs, epsilon = envs.obs, exploration(run)
-        action = agent.act(run.per_member(obs), task, epsilon).reshape(-1)
+        lasting = run.fraction < config.lasting_fraction
+        action = agent.act(run.per_member(obs), task, epsilon, lasting).reshape(-1)
         next_obs, reward, terminated, truncated = envs.step(action)
         ended = terminated | truncated
         if not revisit:
@@ -35,9 +36,9 @@ def learn_task(run: Run, look: Look) -> None:
             seen = run.per_member(obs), run.per_member(reward), run.per_member(ended)
             agent.observe(*seen, task, adapt)
         agent.end_episodes(run.per_member(ended))
-        memories.add(
-            *run.nstep.push(transition(obs, action, reward, next_obs, terminated, truncated, task))
-        )
+        row = transition(obs, action, reward, next_obs, terminated, truncated, task)
+        cut = agent.exploration.exploring.reshape(-1) if config.cut_at_exploration else None
+        memories.add(*run.nstep.push(row, cut=cut))
         clock.step += config.num_envs
         note_returns(run, reward, ended)
         if updates_due(run):
@@ -61,7 +62,8 @@ def start_task(run: Run) -> None:
 def end_task(run: Run) -> None:
     """Lets memory and agent take in the task, and moves the clock to the next stage."""
     task = run.stage.task
-    run.agent.end_task(run.memories.sample(run.config.batch_size).data)
+    if len(run.memories):  # a stage can be too short for a single n-step row
+        run.agent.end_task(run.memories.sample(run.config.batch_size).data)
     run.memories.end_task()
     if run.agent.needs_q:
         run.memories.label(task, lambda member, obs: run.agent.q_of(member, obs, task))
@@ -74,9 +76,10 @@ def end_task(run: Run) -> None:
 
 
 def exploration(run: Run) -> float:
-    """Epsilon now: 1 until learning starts, then falling over part of the task."""
+    """Epsilon now: 1 until learning starts, then falling over part of the schedules' span."""
     config = run.config
-    if run.clock.step < config.learning_starts:
+    step = run.clock.step if config.restart_schedules else run.clock.total
+    if step < config.learning_starts:
         return 1.0
     passed = run.fraction / config.epsilon_fraction if config.epsilon_fraction else 1.0
     return linear(config.epsilon_start, config.epsilon_end, passed)

@@ -114,6 +114,6 @@ class Memories:
             buffer.load_state_dict(state[str(member)])
 
     def _allocate(self, n: int) -> dict[str, np.ndarray]:
-        row = self.buffers[0].read(np.zeros(1, np.int64))
         shape = (len(self.buffers), n)
-        return {name: np.empty(shape + value.shape[1:], value.dtype) for name, value in row.items()}
+        columns = self.buffers[0].columns
+        return {name: np.empty(shape + c.shape, c.dtype) for name, c in columns.items()}

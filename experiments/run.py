@@ -48,7 +48,7 @@ class History:
         random: Return of a random policy at each task.
         scores: One entry per row of the score matrix: `[members][tasks]`.
         curve: Evaluations in between: (total steps, stage, `[members][tasks]`).
-        training: Training returns not yet logged, per name of a scalar: [sum, count].
+        pending: What was noted and is not yet logged, per name of a scalar: [sum, count].
     """
 
     random: list[float] = field(default_factory=list)

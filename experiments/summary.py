@@ -17,7 +17,7 @@ def references(run: Run) -> tuple[list[float], list[str]]:
     """The return that counts as 1 for each task, and where it is from.
 
     It is the return at which Gymnasium calls the task solved; where there is none, or a random
-    policy reaches it, the best score that the run saw.
+    policy reaches it, the best score that the run saw; nan if that is no better than random.
     """
     best = np.array(run.history.scores).mean(1).max(0)
     values, sources = [], []
@@ -27,7 +27,7 @@ def references(run: Run) -> tuple[list[float], list[str]]:
             values.append(float(solved))
             sources.append("solved")
         else:
-            values.append(float(max(seen, random + 1e-9)))
+            values.append(float(seen) if seen > random else np.nan)
             sources.append("best seen")
     return values, sources
 

@@ -79,6 +79,10 @@ class Tracker:
         for name, value in outcome.items():
             self._scalar(name, float(value), run.clock.total)
 
+    def flush(self) -> None:
+        """Puts what was written so far on disk, so that it survives a crash."""
+        self._writer.flush()
+
     def close(self) -> None:
         """Flushes and closes the event file."""
         self._writer.close()
@@ -88,9 +92,9 @@ class Tracker:
 
 
 def forgetting_now(run: Run, scores: np.ndarray) -> dict[int, float]:
-    """For each task learned in an earlier stage: its score right after it, less its score now."""
+    """For each task learned before and not in training: its score right after, less that of now."""
     rows = run.history.scores
-    current = run.stage.task if run.clock.stage < len(run.sequence.stages) else None
+    current = run.stage.task if run.envs else None
     lost = {}
     for row, stage in enumerate(run.sequence.stages[: run.clock.stage], start=1):
         if stage.task != current and row < len(rows):

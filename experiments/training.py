@@ -89,8 +89,9 @@ class Monitor:
         run = self.run
         self.screen.start(run)
         try:
-            if not run.history.scores:
+            if not run.history.random:
                 run.history.random = run.evaluator.random_returns(run.config.eval_episodes)
+            if len(run.history.scores) == run.clock.stage:  # also if that stopped the run
                 self._switch()
             while run.clock.stage < len(run.sequence.stages):
                 if run.envs is None:
@@ -100,9 +101,7 @@ class Monitor:
                 self._switch()
         except ArithmeticError as error:
             raise Stopped(f"{error}; {self._save()}") from error
-        summary = write_summary(run)
-        self.tracker.finish(run, summary["metrics"])
-        return summary
+        return write_summary(run)
 
     def look(self, run: Run) -> None:
         """After every step of the environments."""
@@ -114,10 +113,9 @@ class Monitor:
         if in_stage and self._due(config.eval_interval):
             self._evaluate()
         if self.asked_to_stop:
-            raise Stopped(f"stopped after {run.clock.total:,} steps; {self._save()}")
+            raise Stopped(f"after {run.clock.total:,} steps; {self._save()}")
         if in_stage and self._due(config.checkpoint_interval):
-            self._tick()
-            run.save()
+            self._checkpoint()
 
     def _due(self, interval: int) -> bool:
         total, last = self.run.clock.total, self.run.clock.total - self.run.config.num_envs
@@ -150,14 +148,21 @@ class Monitor:
         self.tracker.pictures(run, references(run)[0])
         self.screen.scores(run, scores)
         self._tick()
-        write_summary(run)
-        run.save()
+        summary = write_summary(run)
+        if run.clock.stage == len(run.sequence.stages):
+            self.tracker.finish(run, summary["metrics"])
+        self._checkpoint()
 
     def _save(self) -> str:
-        self._tick()
-        path = self.run.save()
+        path = self._checkpoint()
         name = self.run.folder
         return f"saved {path}; go on with: python train.py --resume {name}"
+
+    def _checkpoint(self) -> Path:
+        """Saves the run; what was logged before is on disk before."""
+        self._tick()
+        self.tracker.flush()
+        return self.run.save()
 
     def _tick(self) -> None:
         self.run.clock.seconds = self._seconds_before + time.perf_counter() - self._started
@@ -179,6 +184,8 @@ def _new_folder(config: Config) -> Path:
     logdir = Path(config.logdir)
     if config.name is not None:
         folder = logdir / config.name
+        if folder.exists() and config.overwrite and not (folder / "config.json").is_file():
+            raise ValueError(f"{folder} is no run, so it is not replaced: choose another --name")
         if folder.exists() and not config.overwrite:
             raise ValueError(
                 f"{folder} exists: go on with --resume {folder}, replace it with --overwrite, "

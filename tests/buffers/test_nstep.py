@@ -37,11 +37,16 @@ class Naive:
         self.n, self.discount = n, discount
         self.open = [deque() for _ in range(num_envs)]
 
-    def push(self, rows, active):
+    def push(self, rows, active, cut=None):
         finished = []
         for env, steps in enumerate(self.open):
             if not active[env]:
                 continue
+            while steps and cut is not None and cut[env]:
+                early = self.join(list(steps))
+                early |= {"next_state": rows["state"][env], "done": False, "truncated": False}
+                finished.append((env, early))
+                steps.popleft()
             steps.append({name: values[env] for name, values in rows.items()})
             ended = steps[-1]["done"] or steps[-1]["truncated"]
             while steps and (ended or len(steps) == self.n):
@@ -71,6 +76,20 @@ def test_three_steps_by_hand():
     rows, env = nstep.push(step(3, [8], [False]))
     assert rows["reward"].tolist() == [2 + 0.5 * 4 + 0.25 * 8]
     assert rows["state"].tolist() == [[1, -1]]
+
+
+def test_windows_end_before_a_cut_step_which_begins_its_own():
+    nstep = NStep(3, 0.5, 2)
+    nstep.push(step(0, [1, 1], [False, False]))
+    nstep.push(step(1, [2, 2], [False, False]))
+    rows, env = nstep.push(step(2, [4, 4], [False, False]), cut=np.array([True, False]))
+    assert env.tolist() == [0, 0, 1]
+    assert rows["reward"].tolist() == [1 + 0.5 * 2, 2, 1 + 0.5 * 2 + 0.25 * 4]
+    assert rows["discount"].tolist() == [0.25, 0.5, 0.125]
+    assert rows["next_state"][:, 0].tolist() == [2, 2, 103]
+    rows, env = nstep.push(step(3, [8, 8], [True, True]))
+    assert env.tolist() == [0, 0, 1, 1, 1]
+    assert rows["reward"].tolist() == [4 + 0.5 * 8, 8, 2 + 0.5 * 4 + 0.25 * 8, 4 + 0.5 * 8, 8]
 
 
 @pytest.mark.parametrize("end", ["done", "truncated"])
@@ -145,12 +164,15 @@ def test_one_step_is_the_row_itself_and_the_discount():
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
 @pytest.mark.parametrize("num_envs", [1, 4])
-def test_it_does_what_a_deque_per_env_does(n, num_envs):
+@pytest.mark.parametrize("cuts", [0.0, 0.3])
+def test_it_does_what_a_deque_per_env_does(n, num_envs, cuts):
+    rng = np.random.default_rng(0)
     nstep, naive = NStep(n, 0.9, num_envs), Naive(n, 0.9, num_envs)
     total = 0
     for number, (rows, active) in enumerate(random_steps(num_envs, 250, seed=n)):
-        finished, env = nstep.push(rows, active)
-        expected = naive.push(rows, active)
+        cut = rng.random(num_envs) < cuts
+        finished, env = nstep.push(rows, active, cut)
+        expected = naive.push(rows, active, cut)
         assert env.tolist() == [e for e, _ in expected]
         for i, (_, row) in enumerate(expected):
             assert finished.keys() == row.keys()
