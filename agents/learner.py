@@ -46,19 +46,22 @@ class Learner:
         self, theta: Tensor, scale: Tensor, shape: tuple[int, ...], num_envs: int
     ) -> LearnerState:
         """A member's state before its first step."""
-        state = {"theta": theta, "target": theta.clone(), "updates": theta.new_zeros(())}
+        state = {"theta": theta, "target": theta.clone()}
+        state["updates"] = torch.zeros((), dtype=torch.int64)
         state |= optimizer.adam_init(theta) | scales.scales_init(scale, shape, num_envs)
         for method in self.methods:
             state = method.put(state, method.init(theta))
         return state
 
-    def outputs(
-        self, theta: Tensor, state: LearnerState, noise: Tensor, obs: Tensor, task: Tensor
-    ) -> Tensor:
-        """What the network says of raw observations, [batch, actions, atoms]."""
-        seen = scales.normalize(state, obs, self.context(task))
+    def see(self, state: LearnerState, obs: Tensor, task: Tensor) -> Tensor:
+        """Raw observations as the network sees them, [batch, *shape]."""
+        limit = scales.CLIP if self.options.normalize_observations else torch.inf
+        return scales.normalize(state, obs, self.context(task), limit)
+
+    def outputs(self, theta: Tensor, noise: Tensor, seen: Tensor, task: Tensor) -> Tensor:
+        """What the network says of observations that it sees, [batch, actions, atoms]."""
         outputs = self.network(theta, noise, seen, self.context(task))
-        return outputs.reshape(len(obs), self.valid.shape[1], -1)
+        return outputs.reshape(len(seen), self.valid.shape[1], -1)
 
     def context(self, task: Tensor) -> Tensor:
         """The task as the agent may know it: zero for all where identity is hidden."""
@@ -66,7 +69,7 @@ class Learner:
 
     def q(self, state: LearnerState, noise: Tensor, obs: Tensor, task: Tensor) -> Tensor:
         """Q values, [batch, actions]; minus infinity for actions that the task does not have."""
-        outputs = self.outputs(state["theta"], state, noise, obs, task)
+        outputs = self.outputs(state["theta"], noise, self.see(state, obs, task), task)
         return mask_invalid(self.values.q(outputs), self.valid[task])
 
     def update(self, state: LearnerState, batch: Batch) -> tuple[LearnerState, Info]:
@@ -93,7 +96,8 @@ class Learner:
     def loss(self, theta: Tensor, state: LearnerState, batch: Batch) -> tuple[Tensor, Info]:
         """TD loss plus the methods' terms, of one member."""
         task = batch["task"]
-        outputs = self.outputs(theta, state, batch["noise"][0], batch["state"], task)
+        seen = self.see(state, batch["state"], task)
+        outputs = self.outputs(theta, batch["noise"][0], seen, task)
         q = self.values.q(outputs)
         per_row, td_error = self.td(theta, state, batch, _taken(outputs, batch["action"]))
         terms = {"td_loss": (batch["weight"] * per_row).mean()}
@@ -108,12 +112,13 @@ class Learner:
         self, theta: Tensor, state: LearnerState, batch: Batch, taken: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Loss and TD error of each row, [batch], for the outputs of the actions taken."""
-        task, next_state = batch["task"], batch["next_state"]
+        task = batch["task"]
         with torch.no_grad():
-            following = self.outputs(state["target"], state, batch["noise"][2], next_state, task)
+            seen = self.see(state, batch["next_state"], task)
+            following = self.outputs(state["target"], batch["noise"][2], seen, task)
             chooser = following
             if self.options.double:
-                chooser = self.outputs(theta, state, batch["noise"][1], next_state, task)
+                chooser = self.outputs(theta, batch["noise"][1], seen, task)
             best = mask_invalid(self.values.q(chooser), self.valid[task]).argmax(-1)
             following = _taken(following, best)
             scale = scales.reward_scale(state)[self.context(task)]

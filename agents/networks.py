@@ -26,6 +26,7 @@ class NetworkSpec:
         head: `single` (one for all tasks), `per_task`, or `conditioned` (one head; the task is
             part of the input).
         dueling: Value and advantage streams (Wang et al. 2016, arXiv 1511.06581, equation 9).
+            Deviation: the mean runs over all actions of the shared space.
         layer_norm: LayerNorm before each hidden activation.
         noisy: Factorised Gaussian noise in the fully connected layers (NoisyNet).
     """
@@ -100,9 +101,9 @@ class MLP(nn.Module):
         self.layers = _dense(spec, sizes)
         self.features = sizes[-1]
 
-    def forward(self, obs: Tensor, context: Tensor) -> Tensor:
+    def forward(self, obs: Tensor, context: Tensor | None) -> Tensor:
         """[batch, *shape], [batch, context] -> [batch, features]."""
-        return self.layers(torch.cat([obs.flatten(1), context], dim=1))
+        return self.layers(_join(obs.flatten(1), context))
 
 
 class CNN(nn.Module):
@@ -126,10 +127,9 @@ class CNN(nn.Module):
         self.layers = _dense(spec, sizes)
         self.features = sizes[-1]
 
-    def forward(self, obs: Tensor, context: Tensor) -> Tensor:
+    def forward(self, obs: Tensor, context: Tensor | None) -> Tensor:
         """[batch, channels, height, width], [batch, context] -> [batch, features]."""
-        seen = self.convolutions(obs).flatten(1)
-        return self.layers(torch.cat([seen, context], dim=1))
+        return self.layers(_join(self.convolutions(obs).flatten(1), context))
 
 
 def _dense(spec: NetworkSpec, sizes: list[int]) -> nn.Sequential:
@@ -158,7 +158,7 @@ class QNetwork(nn.Module):
 
     def forward(self, obs: Tensor, task: Tensor) -> Tensor:
         """[batch, *shape], [batch] -> [batch, actions, atoms]."""
-        context = _one_hot(task, self.context_size, obs.dtype)
+        context = _one_hot(task, self.context_size, obs.dtype) if self.context_size else None
         features = self.torso(obs, context)
         advantage = self.advantage(features).view(-1, self.heads, self.actions, self.atoms)
         outputs = self._own_head(advantage, task)
@@ -172,6 +172,10 @@ class QNetwork(nn.Module):
         if self.heads == 1:
             return outputs[:, 0]
         return torch.take_along_dim(outputs, task[:, None, None, None], dim=1)[:, 0]
+
+
+def _join(seen: Tensor, context: Tensor | None) -> Tensor:
+    return seen if context is None else torch.cat([seen, context], dim=1)
 
 
 def _one_hot(task: Tensor, size: int, dtype: torch.dtype) -> Tensor:

@@ -17,7 +17,8 @@ def clip_norm(gradient: Tensor, limit: float) -> Tensor:
 def adam_init(theta: Tensor) -> Adam:
     """Moments before the first step."""
     zeros = torch.zeros_like(theta)
-    return {"adam_mean": zeros, "adam_square": zeros.clone(), "adam_steps": theta.new_zeros(())}
+    steps = torch.zeros((), dtype=torch.float64, device=theta.device)  # exact beyond 2**24
+    return {"adam_mean": zeros, "adam_square": zeros.clone(), "adam_steps": steps}
 
 
 def adam(gradient: Tensor, moments: Adam, lr: Tensor, epsilon: float) -> tuple[Tensor, Adam]:
@@ -25,6 +26,6 @@ def adam(gradient: Tensor, moments: Adam, lr: Tensor, epsilon: float) -> tuple[T
     steps = moments["adam_steps"] + 1
     mean = torch.lerp(moments["adam_mean"], gradient, 1 - BETA1)
     square = torch.lerp(moments["adam_square"], gradient.square(), 1 - BETA2)
-    root = (square / (1 - BETA2**steps)).sqrt()
-    step = -lr * (mean / (1 - BETA1**steps)) / (root + epsilon)
+    mean_share, square_share = (1 - b ** steps.to(mean.dtype) for b in (BETA1, BETA2))
+    step = -lr * (mean / mean_share) / ((square / square_share).sqrt() + epsilon)
     return step, {"adam_mean": mean, "adam_square": square, "adam_steps": steps}

@@ -27,10 +27,10 @@ def scales_init(scale: Tensor, shape: tuple[int, ...], num_envs: int) -> State:
     }
 
 
-def normalize(state: State, obs: Tensor, task: Tensor) -> Tensor:
-    """Observations with each task's mean 0 and variance 1, clipped to +-10, [batch, *shape]."""
+def normalize(state: State, obs: Tensor, task: Tensor, limit: float = CLIP) -> Tensor:
+    """Observations with each task's mean 0 and variance 1, clipped to +-limit, [batch, *shape]."""
     mean, var = state["obs_mean"][task], state["obs_var"][task]
-    return ((obs - mean) * (var + 1e-8).rsqrt()).clamp(-CLIP, CLIP)
+    return ((obs - mean) * (var + 1e-8).rsqrt()).clamp(-limit, limit)
 
 
 def observe(state: State, obs: Tensor, task: int) -> State:

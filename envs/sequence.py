@@ -1,7 +1,7 @@
 """Sequences of tasks: registered ones, and the `--envs` text of the command line."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import envs.toy  # registers the toy environments with Gymnasium
 from envs.task import Task, find_task
@@ -72,6 +72,8 @@ def _parse(part: str) -> tuple[Task, ...]:
     """The tasks of one comma-separated part."""
     name, _, tail = part.rpartition(":")
     is_number = tail.lstrip("-+").replace("_", "").isdigit()
+    if name in SEQUENCES and is_number:
+        return tuple(replace(task, steps=int(tail)) for task in SEQUENCES[name]())
     if name and is_number:
         return (find_task(name, steps=int(tail)),)
     if not part:

@@ -88,7 +88,7 @@ def _spaces_of(task: Task) -> tuple[spaces.Space[Any], spaces.Discrete]:
     """The task's two spaces, if an agent of ours can act in them."""
     try:
         env = task.make_env()
-    except gym.error.DependencyNotInstalled as error:
+    except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise ValueError(f"{task.name} {_install_hint(task, error)}") from None
     env.close()
     if not isinstance(env.action_space, spaces.Discrete):
@@ -159,13 +159,17 @@ def _flatten(space: spaces.Space[Any], obs: Any, n: int) -> np.ndarray:
             parts = [_flatten(part, each, n) for part, each in zip(space, obs, strict=True)]
             return np.concatenate(parts, axis=1)
         case spaces.Discrete():
-            return np.eye(int(space.n), dtype=np.float32)[np.asarray(obs) - int(space.start)]
+            return _one_hot(np.asarray(obs) - int(space.start), int(space.n))
         case spaces.MultiDiscrete():
             digits = (np.asarray(obs) - space.start).reshape(n, -1)
             sizes = space.nvec.reshape(-1)
-            hot = [np.eye(int(k), dtype=np.float32)[digits[:, i]] for i, k in enumerate(sizes)]
+            hot = [_one_hot(digits[:, i], int(k)) for i, k in enumerate(sizes)]
             return np.concatenate(hot, axis=1)
     return np.asarray(obs, np.float32).reshape(n, -1)
+
+
+def _one_hot(index: np.ndarray, size: int) -> np.ndarray:
+    return (index[:, None] == np.arange(size)).astype(np.float32)
 
 
 def _batch_of_one(obs: Any) -> Any:

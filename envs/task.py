@@ -28,9 +28,9 @@ class Task:
 
     def make_env(self, render_mode: str | None = None) -> gym.Env:
         """One environment, as evaluation and videos use it."""
-        return gym.make(
-            self.env_id, render_mode=render_mode, disable_env_checker=True, **self.kwargs
-        )
+        # Not every environment knows the word.
+        mode: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
+        return gym.make(self.env_id, disable_env_checker=True, **mode, **self.kwargs)
 
     def make_vec(self, num_envs: int) -> VectorEnv:
         """`num_envs` environments stepped together; who steps them resets them (no autoreset)."""
@@ -64,7 +64,7 @@ def find_task(text: str, steps: int | None = None) -> Task:
 
 
 def _newest(text: str) -> str:
-    """`text` with the newest registered version where it names none."""
+    """The id in `text` with the newest registered version where it names none."""
     module, _, plain = text.rpartition(":")
     if module:
         gym_import(module)
@@ -74,7 +74,7 @@ def _newest(text: str) -> str:
         raise ValueError(f"unknown environment {text!r}{_nearest(text)}") from None
     if version is None and plain not in gym.registry:
         version = find_highest_version(namespace, name)
-    return f"{module}:{get_env_id(namespace, name, version)}".lstrip(":")
+    return get_env_id(namespace, name, version)  # its module is imported: the registry knows it
 
 
 def gym_import(module: str) -> None:
@@ -85,14 +85,14 @@ def gym_import(module: str) -> None:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"environment package {module!r} is not installed: pip install {error.name}"
+            f"no module {error.name!r}, which {module}:... needs: install it, "
+            "or write steps as a whole number"
         ) from None
 
 
 def _short_name(env_id: str) -> str:
-    """The id without module and, if its version is the newest, without version."""
-    plain = env_id.rpartition(":")[2]
-    namespace, name, version = parse_env_id(plain)
+    """The id without its version, if that is the newest."""
+    namespace, name, version = parse_env_id(env_id)
     newest = find_highest_version(namespace, name)
     return get_env_id(namespace, name, None if version == newest else version)
 

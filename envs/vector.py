@@ -50,8 +50,7 @@ class TaskEnvs:
         self._episode = np.zeros(num_envs, np.int64)
         self._length = np.zeros(num_envs, np.int64)
         self._actions = np.zeros((num_envs, 512), np.int32)
-        raw, _ = self._envs.reset(seed=self._seeds(np.ones(self.num_envs, bool)))
-        self.obs = self._encode(raw)
+        self.obs = self._reset(np.ones(num_envs, bool), self._episode)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Steps every copy; episodes that end are followed by new ones in `obs`.
@@ -69,10 +68,16 @@ class TaskEnvs:
         native = action + self.space.first_action[self.task_index]
         raw, reward, terminated, truncated, _ = self._envs.step(native)
         next_obs = self._encode(raw)
-        self._check(next_obs, reward)
+        reward = reward.astype(np.float32)
+        self._check("an observation", next_obs)
+        self._check("a reward", reward)
+        ended = terminated | truncated
+        episode = self._episode + ended
+        obs = self._restart(ended, episode, next_obs)
         self._remember(action)
-        self.obs = self._restart(terminated | truncated, next_obs)
-        return next_obs, reward.astype(np.float32), terminated.copy(), truncated & ~terminated
+        self._length[ended] = 0
+        self._episode, self.obs = episode, obs
+        return next_obs, reward, terminated.copy(), truncated & ~terminated
 
     def close(self) -> None:
         """Closes the environments."""
@@ -84,7 +89,8 @@ class TaskEnvs:
         return {
             "episode": self._episode.copy(),
             "length": self._length.copy(),
-            "actions": self._actions[:, :used].copy(),
+            # Zero beyond an episode's length, where older episodes left their actions.
+            "actions": self._actions[:, :used] * (np.arange(used) < self._length[:, None]),
             "obs": self.obs.copy(),
         }
 
@@ -99,8 +105,7 @@ class TaskEnvs:
         actions = state["actions"]
         self._actions = np.zeros((self.num_envs, max(512, 2 * actions.shape[1])), np.int32)
         self._actions[:, : actions.shape[1]] = actions
-        raw, _ = self._envs.reset(seed=self._seeds(np.ones(self.num_envs, bool)))
-        self.obs = self._encode(raw)
+        self.obs = self._reset(np.ones(self.num_envs, bool), self._episode)
         for env in range(self.num_envs):
             self._replay(env, actions[env, : self._length[env]])
         if not np.array_equal(self.obs, state["obs"]):
@@ -116,31 +121,33 @@ class TaskEnvs:
         if len(actions):
             self.obs[env] = self.space.encode_one(self.task_index, raw)
 
-    def _restart(self, ended: np.ndarray, next_obs: np.ndarray) -> np.ndarray:
+    def _restart(self, ended: np.ndarray, episode: np.ndarray, obs: np.ndarray) -> np.ndarray:
+        """`obs`, with the first observation of a new episode where one ended."""
         if not ended.any():
-            return next_obs
-        self._episode[ended] += 1
-        self._length[ended] = 0
-        raw, _ = self._envs.reset(seed=self._seeds(ended), options={"reset_mask": ended})
+            return obs
         fresh = ended.reshape(-1, *[1] * len(self.space.shape))
-        return np.where(fresh, self._encode(raw), next_obs)
+        return np.where(fresh, self._reset(ended, episode), obs)
 
-    def _check(self, obs: np.ndarray, reward: np.ndarray) -> None:
-        for name, values in (("a reward", reward), ("an observation", obs)):
-            if not np.isfinite(values).all():
-                raise NonFiniteData(f"{self.task.name} gave {name} that is NaN or infinite")
+    def _reset(self, wanted: np.ndarray, episode: np.ndarray) -> np.ndarray:
+        """Begins the given episodes of the wanted copies; the others' observations are void."""
+        numbered = enumerate(zip(wanted, episode, strict=True))
+        seeds: Any = [  # VectorEnv's annotation does not know lists
+            self._seed(env, int(number)) if want else None for env, (want, number) in numbered
+        ]
+        raw, _ = self._envs.reset(seed=seeds, options={"reset_mask": wanted})
+        obs = self._encode(raw)
+        self._check("an observation", obs[wanted])
+        return obs
+
+    def _check(self, what: str, values: np.ndarray) -> None:
+        if not np.isfinite(values).all():
+            raise NonFiniteData(f"{self.task.name} gave {what} that is NaN or infinite")
 
     def _remember(self, action: np.ndarray) -> None:
         if self._length.max() == self._actions.shape[1]:
             self._actions = np.concatenate([self._actions, np.zeros_like(self._actions)], axis=1)
         self._actions[np.arange(self.num_envs), self._length] = action
         self._length += 1
-
-    def _seeds(self, wanted: np.ndarray) -> Any:
-        numbered = enumerate(zip(wanted, self._episode, strict=True))
-        return [
-            self._seed(env, int(episode)) if want else None for env, (want, episode) in numbered
-        ]
 
     def _encode(self, raw: Any) -> np.ndarray:
         return self.space.encode(self.task_index, raw, self.num_envs)

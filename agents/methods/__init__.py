@@ -19,11 +19,14 @@ def make_methods(options: DQNOptions) -> tuple[Method, ...]:
     """The methods named in the options, in their order.
 
     Raises:
-        ValueError: An unknown method; the message names the nearest one.
+        ValueError: An unknown method (the message names the nearest one), one named twice, or
+            `none` beside others.
     """
     names = [name.strip() for name in options.methods.split(",") if name.strip()]
     if names in ([], ["none"]):
         return ()
+    if "none" in names:
+        raise ValueError(f"none stands alone, without other methods: {options.methods}")
     for name in names:
         if name not in METHODS:
             close = difflib.get_close_matches(name, [*METHODS, "none"], n=1)
