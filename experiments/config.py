@@ -35,7 +35,7 @@ class RunOptions:
     batch_size: int = 128
     """Transitions per gradient step."""
     train_interval: int = 8
-    """Environment steps between two rounds of gradient steps."""
+    """Environment steps of a member per round of gradient steps."""
     gradient_steps: int = 4
     """Gradient steps in a round."""
     learning_starts: int = 1_000

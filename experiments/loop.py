@@ -8,6 +8,7 @@ from agents.schedules import linear
 from experiments.run import Run
 
 Look = Callable[[Run], None]
+END_OF_TASK_ROWS = 1_024  # what methods that measure a task at its end are given of it
 
 
 def learn_task(run: Run, look: Look) -> None:
@@ -41,12 +42,12 @@ def learn_task(run: Run, look: Look) -> None:
         memories.add(*run.nstep.push(row, cut=cut))
         clock.step += config.num_envs
         note_returns(run, reward, ended)
-        if updates_due(run):
-            sample = memories.sample(config.gradient_steps * config.batch_size)
+        if steps := updates_due(run):
+            sample = memories.sample(steps * config.batch_size)
             lr = linear(config.learning_rate, config.learning_rate_end, run.fraction)
-            td_error, info = agent.update(sample.data, sample.weight, config.gradient_steps, lr)
+            td_error, info = agent.update(sample.data, sample.weight, steps, lr)
             memories.feedback(sample.index, td_error)
-            clock.updates += config.gradient_steps
+            clock.updates += steps
             note_update(run, info, lr, epsilon)
         look(run)
 
@@ -62,8 +63,9 @@ def start_task(run: Run) -> None:
 def end_task(run: Run) -> None:
     """Lets memory and agent take in the task, and moves the clock to the next stage."""
     task = run.stage.task
-    if len(run.memories):  # a stage can be too short for a single n-step row
-        run.agent.end_task(run.memories.sample(run.config.batch_size).data)
+    samples = run.memories.spread(task, END_OF_TASK_ROWS)
+    if samples:  # a stage can be too short for a single n-step row
+        run.agent.end_task(samples)
     run.memories.end_task()
     if run.agent.needs_q:
         run.memories.label(task, lambda member, obs: run.agent.q_of(member, obs, task))
@@ -85,11 +87,13 @@ def exploration(run: Run) -> float:
     return linear(config.epsilon_start, config.epsilon_end, passed)
 
 
-def updates_due(run: Run) -> bool:
-    """Whether this step of the environments is followed by gradient steps."""
+def updates_due(run: Run) -> int:
+    """How many gradient steps follow this step of the environments."""
     step, every = run.clock.step, run.config.train_interval
-    crossed = step // every > (step - run.config.num_envs) // every
-    return crossed and step >= run.config.learning_starts and len(run.memories) > 0
+    if step < run.config.learning_starts or len(run.memories) == 0:
+        return 0
+    rounds = step // every - (step - run.config.num_envs) // every
+    return rounds * run.config.gradient_steps
 
 
 def transition(
