@@ -157,4 +157,4 @@ class Learner:
 
 def _taken(outputs: Tensor, action: Tensor) -> Tensor:
     """[batch, actions, atoms], [batch] -> [batch, atoms]."""
-    return torch.take_along_dim(outputs, action[:, None, None], dim=1)[:, 0]
+    return outputs.gather(1, action[:, None, None].expand(-1, 1, outputs.shape[2]))[:, 0]

@@ -171,7 +171,8 @@ class QNetwork(nn.Module):
         """[batch, heads, actions, atoms] -> each row's own head, [batch, actions, atoms]."""
         if self.heads == 1:
             return outputs[:, 0]
-        return torch.take_along_dim(outputs, task[:, None, None, None], dim=1)[:, 0]
+        own = task[:, None, None, None].expand(-1, 1, *outputs.shape[2:])
+        return outputs.gather(1, own)[:, 0]
 
 
 def _join(seen: Tensor, context: Tensor | None) -> Tensor:

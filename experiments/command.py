@@ -1,5 +1,6 @@
 """The command lines: flags made from the configuration, one line and exit code 2 for a mistake."""
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ def evaluate_command() -> None:
     scores = evaluate_run(options.run, options.logdir, checkpoint, options.episodes, options.seed)
     print_scores(console, scores)
     if options.video:
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # a film needs no display
         for path in film_run(options.run, options.logdir, checkpoint, options.seed):
             console.print(f"video: {path}", soft_wrap=True)
 

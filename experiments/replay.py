@@ -86,9 +86,11 @@ def film_run(name: str, logdir: str, checkpoint: Path | None, seed: int) -> list
 
 
 def _play(run: Run, task: int, seed: int) -> tuple[list[np.ndarray], int]:
-    env = run.sequence.tasks[task].make_env(render_mode="rgb_array")
-    if "rgb_array" not in env.metadata.get("render_modes", []):
+    plain = run.sequence.tasks[task].make_env()
+    plain.close()
+    if "rgb_array" not in plain.metadata.get("render_modes", []):
         raise ValueError(f"{run.sequence.names[task]} cannot be drawn: it has no rgb_array mode")
+    env = run.sequence.tasks[task].make_env(render_mode="rgb_array")
     obs, _ = env.reset(seed=episode_seed(run.seeds[0], Use.EVALUATION, task, 3, seed))
     frames, over = [_frame(env)], False
     while not over:
