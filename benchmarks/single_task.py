@@ -1,9 +1,9 @@
-"""Single tasks: does the default setting learn each one, beside SB3's DQN with its zoo's settings?
+"""Single tasks: does the default setting learn each one, beside SB3's DQN with zoo settings?
 
     python benchmarks/single_task.py --tasks CartPole,Acrobot --seeds 10
 
-One setting for all tasks of ours; SB3's settings are its zoo's, one per task. Ours trains 10 members
-in one process. The table is printed and kept, with every member, in benchmarks/results/.
+One setting for all tasks of ours; SB3's settings are its zoo's, one per task. Ours trains ten
+members in one process. The table is printed and kept, with every member, in benchmarks/results/.
 SB3's half is made by benchmarks/sb3_single_task.py, and left out where its file is missing.
 """
 
