@@ -3,9 +3,9 @@
     python benchmarks/speed.py
 
 The same work: CartPole then Acrobot, as many environment steps, 8 environments, a 64-64 network,
-batches of 128, one gradient step per two environment steps, Adam. Ours does more: Double DQN, n-step
-rows, distillation, TensorBoard, checkpoints and, unless --bare, evaluation of every task. Returns
-stand beside the times: fast and not learning is worthless.
+batches of 128, one gradient step per two environment steps, Adam. Ours does more: Double DQN,
+n-step rows, distillation, TensorBoard, checkpoints and, unless --bare, evaluation of every task.
+Returns stand beside the times: fast and not learning is worthless.
 """
 
 import argparse
