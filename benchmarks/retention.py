@@ -43,14 +43,14 @@ def run(envs: str, variant: str, seeds: int, logdir: str) -> dict[str, Any]:
     tasks = summary["tasks"]
     learned = np.stack([scores[:, i + 1, i] for i in range(len(tasks))], axis=1)
     final = scores[:, -1]
-    zero = np.where(random < 0, random, 0.0)
+    zero = np.where(random < 0, random, 0.0)[:-1]
     return {
         "envs": envs,
         "variant": variant,
         "tasks": tasks,
         "learned": learned.tolist(),
         "final": final.tolist(),
-        "kept": ((final - zero) / (learned - zero)).tolist(),
+        "kept": ((final[:, :-1] - zero) / (learned[:, :-1] - zero)).tolist(),
         "seconds": summary["wall_seconds"],
     }
 
@@ -59,8 +59,8 @@ def add_rows(table: Table, result: dict[str, Any]) -> None:
     """A line of the table per task."""
     for task, name in enumerate(result["tasks"]):
         learned, final = (np.array(result[key])[:, task] for key in ("learned", "final"))
-        kept = np.array(result["kept"])[:, task]
         last = task == len(result["tasks"]) - 1
+        kept = np.array([]) if last else np.array(result["kept"])[:, task]
         table.add_row(
             result["variant"] if task == 0 else "",
             name,
