@@ -1,0 +1,69 @@
+"""The configuration: every field says what it is, and refuses in one line what cannot work."""
+
+import dataclasses
+import json
+
+import pytest
+
+from experiments import Config
+
+
+def test_every_field_says_what_it_means(meanings):
+    assert set(meanings(Config)) == {field.name for field in dataclasses.fields(Config)}
+
+
+def test_a_configuration_survives_json(config):
+    original = config(name="mine", hidden=(8, 4), resume=None)
+    saved = json.loads(json.dumps(original.to_json()))
+    assert Config.from_json(saved) == original
+
+
+def test_a_field_of_another_version_is_named(config):
+    with pytest.raises(ValueError, match="unknown field 'memory_size'"):
+        Config.from_json(config().to_json() | {"memory_size": 3})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("steps", 0, "steps must be at least 1, got 0"),
+        ("steps", -5, "steps must be at least 1, got -5"),
+        ("seeds", 0, "seeds must be at least 1"),
+        ("num_envs", 0, "num_envs must be at least 1"),
+        ("batch_size", 0, "batch_size must be at least 1"),
+        ("train_interval", 0, "train_interval must be at least 1"),
+        ("gradient_steps", 0, "gradient_steps must be at least 1"),
+        ("rows_per_task", 0, "rows_per_task must be at least 1"),
+        ("eval_episodes", 0, "eval_episodes must be at least 1"),
+        ("eval_interval_episodes", 0, "eval_interval_episodes must be at least 1"),
+        ("log_interval", 0, "log_interval must be at least 1"),
+        ("threads", 0, "threads must be at least 1"),
+        ("learning_starts", -1, "learning_starts must not be negative"),
+        ("eval_interval", -1, "eval_interval must not be negative"),
+        ("checkpoint_interval", -1, "checkpoint_interval must not be negative"),
+        ("seed", -1, "seed must not be negative"),
+        ("memory_share", 1.1, "memory_share must lie between 0 and 1, got 1.1"),
+        ("epsilon_end", -0.1, "epsilon_end must lie between 0 and 1"),
+        ("epsilon_fraction", float("nan"), "epsilon_fraction must lie between 0 and 1"),
+        ("discount", 1.5, "discount must lie between 0 and 1"),
+        ("learning_rate", 0.0, "learning_rate must be positive"),
+        ("hidden", (), "hidden needs at least one positive width"),
+        ("capacity", 15, "capacity 15 cannot hold one batch of 16"),
+        ("agent", "dqm", "unknown agent 'dqm'; did you mean dqn"),
+        ("buffer", "hibrid", "unknown buffer 'hibrid'; did you mean hybrid"),
+        ("buffer", "xyz", "unknown buffer 'xyz'; known are fifo, hybrid"),
+        ("network", "mpl", "unknown network 'mpl'; did you mean mlp"),
+        ("methods", "destill", "unknown method 'destill'; did you mean distill"),
+        ("methods", "distill,distill", "a method is named twice"),
+        ("task_identity", "hidden", "task_identity=hidden needs head=single"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_in_one_line(config, field, value, message):
+    with pytest.raises(ValueError, match=r"^.*\Z") as refused:
+        config(**{field: value})
+    assert message in str(refused.value)
+
+
+def test_the_limits_themselves_are_allowed(config):
+    config(memory_share=0.0, epsilon_start=1.0, eval_interval=0, checkpoint_interval=0, seed=0)
+    config(capacity=16, steps=1, learning_starts=0, epsilon_fraction=0.0, methods="none")

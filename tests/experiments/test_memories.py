@@ -1,0 +1,108 @@
+"""The members' buffers as one."""
+
+import numpy as np
+import pytest
+
+from buffers import HybridBuffer, ReplayBuffer
+from experiments.memories import Memories
+
+
+class Buffer:
+    """Notes what it is told."""
+
+    def __init__(self):
+        self.added, self.told = [], []
+
+    def __len__(self):
+        return len(self.added)
+
+    def add(self, rows):
+        self.added += rows["action"].tolist()
+
+    def feedback(self, index, td_error):
+        self.told.append((index.tolist(), td_error.tolist()))
+
+
+@pytest.fixture
+def stepped(make_run):
+    """Memories of two members with four environments each, after one step of all of them."""
+    memories = make_run(seeds=2).memories
+    rows = {
+        "state": np.eye(4, dtype=np.float32)[np.arange(8) % 4],
+        "action": np.arange(8),
+        "reward": np.arange(8.0, dtype=np.float32),
+        "next_state": np.zeros((8, 4), np.float32),
+        "done": np.zeros(8, bool),
+        "task": np.array([0, 0, 1, 1] * 2),
+    }
+    memories.add(rows, np.arange(8))
+    return memories
+
+
+def test_every_member_gets_the_rows_of_its_own_environments():
+    memories = Memories([Buffer(), Buffer(), Buffer()], num_envs=2)
+    memories.add({"action": np.array([10, 11, 12, 13])}, np.array([0, 0, 1, 5]))
+    assert [buffer.added for buffer in memories.buffers] == [[10, 11, 12], [], [13]]
+    assert len(memories) == 0  # of the member that has fewest
+
+
+def test_feedback_reaches_the_member_whose_rows_it_is_about():
+    memories = Memories([Buffer(), Buffer()], num_envs=2)
+    memories.feedback(np.array([[1, 2], [3, 4]]), np.array([[0.1, 0.2], [0.3, 0.4]]))
+    assert memories.buffers[0].told == [([1, 2], [0.1, 0.2])]
+    assert memories.buffers[1].told == [([3, 4], [0.3, 0.4])]
+
+
+def test_a_sample_has_a_row_of_every_column_for_each_member(stepped):
+    data, index, weight = stepped.sample(50)
+    assert data["state"].shape == (2, 50, 4)
+    assert data["q"].shape == (2, 50, 4)
+    assert set(data["action"][0]) == {0, 1, 2, 3}
+    assert set(data["action"][1]) == {4, 5, 6, 7}
+    assert np.array_equal(data["reward"], data["action"])
+    assert index.shape == weight.shape == (2, 50)
+
+
+def test_samples_of_one_size_share_their_arrays(stepped):
+    assert stepped.sample(5).data["state"] is stepped.sample(5).data["state"]
+    assert stepped.sample(6).data["state"].shape == (2, 6, 4)
+
+
+def test_rows_spread_over_a_task_are_its_own_and_reach_from_first_to_last(stepped):
+    """Of each task a member has two recent rows and, after them, their copies."""
+    rows = stepped.spread(1, 4)
+    assert rows["action"].tolist() == [[2, 3, 2, 3], [6, 7, 6, 7]]
+    assert stepped.spread(0, 2)["action"].tolist() == [[0, 1], [4, 5]]
+    assert stepped.spread(0, 9)["state"].shape == (2, 9, 4)
+
+
+def test_of_a_task_that_not_every_member_has_nothing_is_spread(stepped):
+    assert stepped.spread(2, 4) == {}
+
+
+def test_a_label_is_written_on_all_rows_of_the_task_and_on_no_other(stepped):
+    """Half of the memory's rows are of each task; an action at minus infinity has no value."""
+
+    def q(member, obs):
+        return np.where(obs == 1, -np.inf, 10 * member + obs.argmax(1)[:, None])
+
+    stepped.label(1, q)
+    for member, buffer in enumerate(stepped.buffers):
+        rows = buffer.read(buffer.rows())
+        symbol, own = rows["state"].argmax(1), rows["task"] == 1
+        wanted = np.where(rows["state"] == 1, np.nan, 10 * member + symbol[:, None])
+        assert own.sum() == 4  # two recent rows and their copies
+        assert np.array_equal(rows["q"][own], wanted[own], equal_nan=True)
+        assert np.isnan(rows["q"][~own]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"), [({"buffer": "fifo", "methods": "none"}, ReplayBuffer), ({}, HybridBuffer)]
+)
+def test_a_buffer_is_made_of_the_options_that_it_knows(make_run, changes, kind):
+    (buffer,) = make_run(**changes, capacity=77, memory_share=0.3).memories.buffers
+    assert type(buffer) is kind
+    assert buffer.capacity == 77
+    assert ("q" in buffer.columns) == (kind is HybridBuffer)
+    if kind is HybridBuffer:
+        assert (buffer.share, buffer.memory.rows_per_task) == (0.3, 40)

@@ -1,0 +1,55 @@
+"""train.py as it is typed: what it prints, its exit codes, and what a signal does.
+
+Mistakes one by one are in tests/experiments/test_command.py, resuming in test_resume.py.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    *("--envs", "retain/Recall:80,retain/RecallShifted:80", "--hidden", "16", "--num-envs", "4"),
+    *("--batch-size", "16", "--learning-starts", "40", "--eval-interval", "0"),
+    *("--eval-episodes", "2", "--checkpoint-interval", "40", "--n-step", "1"),
+]
+
+
+def start(*words: object) -> subprocess.Popen:
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, ROOT / "train.py", *map(str, words)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_training_prints_its_outcome_and_leaves_its_files(tmp_path):
+    with start(*TINY, "--logdir", tmp_path, "--name", "mine") as process:
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert "after retain/RecallShifted" in out
+    assert not re.search(r"[\x1b\r]", out)
+    names = {path.name for path in (tmp_path / "mine").iterdir()}
+    (events,) = (name for name in names if name.startswith("events.out.tfevents."))
+    assert names == {events, "config.json", "summary.json", "checkpoints"}
+
+
+def test_ctrl_c_saves_the_run_and_says_how_to_go_on(tmp_path):
+    words = [*TINY, "--envs", "retain/Recall:1000000", "--logdir", tmp_path, "--name", "mine"]
+    with start(*words) as process:
+        checkpoints = tmp_path / "mine" / "checkpoints"
+        while not list(checkpoints.glob("?" * 10 + ".safetensors")) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (3, "")
+    said = re.fullmatch(
+        rf"stopped: after [\d,]+ steps; saved (\S+); go on with: python train.py --resume "
+        rf"{tmp_path / 'mine'}\n",
+        err,
+    )
+    assert said, err
+    assert Path(said[1]).is_file()
