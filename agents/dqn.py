@@ -21,6 +21,8 @@ from agents.networks import NETWORKS, NetworkSpec
 from agents.options import DQNOptions
 from agents.values import make_values
 
+ROWS_AT_ONCE = 4_096  # of a pass over a whole memory
+
 
 class Space(Protocol):
     """What the agent needs to know of the environments (see envs.SharedSpace)."""
@@ -84,7 +86,7 @@ class DQN:
             options, network, values, self.methods, torch.from_numpy(self._valid)
         )
         self.exploration = Exploration(num_envs, self._rngs, options.exploratory_steps)
-        scale = torch.from_numpy(space.scale[: None if known else 1])
+        scale = torch.from_numpy(space.scale if known else space.scale.max(keepdims=True))
         self.state: LearnerState = stack(
             [
                 self.learner.init(self._initial(rng), scale, space.shape, num_envs)
@@ -113,8 +115,10 @@ class DQN:
         """One member's Q values of observations of one task, `[batch, actions]`; see `q`."""
         own = {name: tensor[member] for name, tensor in self.state.items()}
         noise = torch.zeros(self.learner.network.noise_size)
-        rows = torch.full((len(obs),), task)
-        return self.learner.q(own, noise, torch.from_numpy(obs), rows).numpy()
+        parts = torch.from_numpy(obs).split(ROWS_AT_ONCE)
+        tasks = [torch.full((len(part),), task) for part in parts]
+        values = [self.learner.q(own, noise, *each) for each in zip(parts, tasks, strict=True)]
+        return torch.cat(values).numpy()
 
     def act(self, obs: np.ndarray, task: int, epsilon: float, lasting: bool = True) -> np.ndarray:
         """Each environment's next action while learning, `[members, envs]`.

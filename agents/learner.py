@@ -105,8 +105,10 @@ class Learner:
             if method.loss:
                 terms[f"{method.name}_loss"] = method.loss(theta, method.own(state), batch, q)
         total = torch.stack(list(terms.values())).sum()
-        info = {"loss": total, **terms, "td_error": td_error, "q": q.mean()}
-        return total, info | {"action_gap": action_gap(q, self.valid[task]).mean()}
+        valid = self.valid[task]
+        mean_q = (q * valid).sum() / valid.sum()
+        info = {"loss": total, **terms, "td_error": td_error, "q": mean_q}
+        return total, info | {"action_gap": action_gap(q, valid).mean()}
 
     def td(
         self, theta: Tensor, state: LearnerState, batch: Batch, taken: Tensor

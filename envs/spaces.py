@@ -124,7 +124,7 @@ def _is_image(space: spaces.Space[Any]) -> bool:
 
 
 def _channels_last(space: spaces.Space[Any]) -> bool:
-    return space.shape is not None and space.shape[2] < space.shape[0]
+    return space.shape is not None and space.shape[2] <= space.shape[0]
 
 
 def _shape(space: spaces.Space[Any]) -> tuple[int, ...]:

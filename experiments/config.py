@@ -124,6 +124,10 @@ class Config(Flags):
         """The configuration as JSON values."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
+    def deciding(self) -> dict[str, Any]:
+        """What decides the run's numbers, as JSON values: all but where its files are."""
+        return {k: v for k, v in self.to_json().items() if k not in FREE_ON_RESUME}
+
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Config":
         """The configuration that `to_json` gave.
@@ -137,6 +141,7 @@ class Config(Flags):
         return Config(**values | {"hidden": tuple(values["hidden"])})
 
 
+FREE_ON_RESUME = {"resume", "logdir", "name", "overwrite"}
 _POSITIVE = (
     *("steps", "capacity", "rows_per_task", "batch_size", "train_interval", "gradient_steps"),
     *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval", "threads"),

@@ -8,6 +8,7 @@ import numpy as np
 from envs import NonFiniteData, Sequence, SharedSpace
 from experiments.seeding import Use, episode_seed, stream
 
+LONGEST_EPISODE = 10_000  # steps; environments need not end
 Policy = Callable[[np.ndarray, int], np.ndarray]
 """`policy(obs [members, episodes, *shape], task) -> action [members, episodes]`."""
 
@@ -54,7 +55,9 @@ class Evaluator:
         obs = np.stack([self._space.encode_one(task, each) for each in native])
         total = np.zeros(len(envs))
         active = np.ones(len(envs), bool)
-        while active.any():
+        for _ in range(LONGEST_EPISODE):
+            if not active.any():
+                break
             action = policy(obs.reshape(members, episodes, *obs.shape[1:]), task).reshape(-1)
             action = action + self._space.first_action[task]
             for i in np.flatnonzero(active):
@@ -69,8 +72,8 @@ class Evaluator:
 
     def random_returns(self, episodes: int) -> list[float]:
         """Mean return of uniformly random actions at each task, the foot of every scale."""
-        alone = Evaluator(self._sequence, self._space, self._seeds[:1])
-        rng = stream(self._seeds[0], Use.RANDOM_POLICY)
+        alone = Evaluator(self._sequence, self._space, [0])  # the same for all runs and members
+        rng = stream(0, Use.RANDOM_POLICY)
         counts = self._space.valid.sum(1)
 
         def policy(obs: np.ndarray, task: int) -> np.ndarray:

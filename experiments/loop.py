@@ -25,14 +25,14 @@ def learn_task(run: Run, look: Look) -> None:
     config, agent, memories, clock = run.config, run.agent, run.memories, run.clock
     task, envs = run.stage.task, run.envs
     assert envs is not None
-    revisit = run.sequence.is_revisit(clock.stage)
+    scales_move = run.scales_move
     while clock.step < run.stage.steps:
         obs, epsilon = envs.obs, exploration(run)
         lasting = run.fraction < config.lasting_fraction
         action = agent.act(run.per_member(obs), task, epsilon, lasting).reshape(-1)
         next_obs, reward, terminated, truncated = envs.step(action)
         ended = terminated | truncated
-        if not revisit:
+        if scales_move:
             adapt = clock.step < config.adapt_fraction * run.stage.steps
             seen = run.per_member(obs), run.per_member(reward), run.per_member(ended)
             agent.observe(*seen, task, adapt)
@@ -63,9 +63,8 @@ def start_task(run: Run) -> None:
 def end_task(run: Run) -> None:
     """Lets memory and agent take in the task, and moves the clock to the next stage."""
     task = run.stage.task
-    samples = run.memories.spread(task, END_OF_TASK_ROWS)
-    if samples:  # a stage can be too short for a single n-step row
-        run.agent.end_task(samples)
+    if rows_are_there(run):
+        run.agent.end_task(run.memories.spread(task, END_OF_TASK_ROWS))
     run.memories.end_task()
     if run.agent.needs_q:
         run.memories.label(task, lambda member, obs: run.agent.q_of(member, obs, task))
@@ -90,10 +89,18 @@ def exploration(run: Run) -> float:
 def updates_due(run: Run) -> int:
     """How many gradient steps follow this step of the environments."""
     step, every = run.clock.step, run.config.train_interval
-    if step < run.config.learning_starts or len(run.memories) == 0:
+    if step < run.config.learning_starts or not rows_are_there(run):
         return 0
     rounds = step // every - (step - run.config.num_envs) // every
     return rounds * run.config.gradient_steps
+
+
+def rows_are_there(run: Run) -> bool:
+    """Whether the stage has lasted for a whole n-step row, so that every memory has one.
+
+    Asking the memories would make a member wait for the slowest of the others.
+    """
+    return run.clock.step >= run.config.n_step * run.config.num_envs
 
 
 def transition(

@@ -78,13 +78,8 @@ class Memories:
         return Sample(self._out, index, np.stack([sample.weight for sample in samples]))
 
     def spread(self, task: int, n: int) -> dict[str, np.ndarray]:
-        """`n` rows of one task, evenly spread over those stored, `[members, n, ...]`.
-
-        Empty where a member has no row of the task.
-        """
+        """`n` rows of one task, evenly spread over those stored, `[members, n, ...]`."""
         stored = [buffer.rows(task) for buffer in self.buffers]
-        if not all(len(rows) for rows in stored):
-            return {}
         picked = [rows[np.linspace(0, len(rows) - 1, n).astype(int)] for rows in stored]
         parts = [buffer.read(rows) for buffer, rows in zip(self.buffers, picked, strict=True)]
         return {name: np.stack([part[name] for part in parts]) for name in parts[0]}

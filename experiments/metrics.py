@@ -5,7 +5,7 @@ member, N tasks, e(i) the row after the last stage on task i, and b(i) the row b
 
     average performance   1/N sum_i R[last, i]
     forgetting            1/N sum_i (R[e(i), i] - R[last, i])                          [1]
-    forgetting (max)      1/(N-1) sum_{i not last} (max_{row<last} R[row, i] - R[last, i])  [2]
+    forgetting (max)      1/(N-1) sum_{i not last} (max_{0<row<last} R[row, i] - R[last, i])  [2]
     backward transfer     1/(N-1) sum_{i not last} (R[last, i] - R[e(i), i])           [3]
     forward transfer      1/(N-1) sum_{i not first} (R[b(i), i] - R[0, i])             [3]
     retention             mean over i not last of (R[last, i] - z_i) / (R[e(i), i] - z_i)
@@ -47,7 +47,7 @@ def member_metrics(scores: np.ndarray, stages: Sequence[int]) -> dict[str, np.nd
     last, tasks = scores[:, -1], range(scores.shape[2])
     learned = learned_scores(scores, stages)
     before = np.stack([scores[:, stages.index(i), i] for i in tasks], axis=1)
-    peak = scores[:, :-1].max(1)
+    peak = scores[:, 1 : max(2, scores.shape[1] - 1)].max(1)
     old = [i for i in tasks if i != stages[-1]]
     new = [i for i in tasks if i != stages[0]]
     return {

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.checkpoint import load_checkpoint, load_newest
+from experiments.evaluation import LONGEST_EPISODE
+from experiments.folders import find_run, load_config
 from experiments.metrics import interval
 from experiments.run import Run
 from experiments.seeding import Use, episode_seed
-from experiments.training import find_run, load_config
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def load_run(name: str, logdir: str, checkpoint: Path | None) -> Run:
     run = Run(load_config(folder), folder)
     state = load_checkpoint(checkpoint) if checkpoint else load_newest(folder)[1]
     try:
+        run.check_config(state["config"])
         run.agent.load_state_dict(state["agent"])
         run.clock.before = state["clock"]["before"] + state["clock"]["step"]
     except (KeyError, TypeError) as error:
@@ -92,14 +94,15 @@ def _play(run: Run, task: int, seed: int) -> tuple[list[np.ndarray], int]:
         raise ValueError(f"{run.sequence.names[task]} cannot be drawn: it has no rgb_array mode")
     env = run.sequence.tasks[task].make_env(render_mode="rgb_array")
     obs, _ = env.reset(seed=episode_seed(run.seeds[0], Use.EVALUATION, task, 3, seed))
-    frames, over = [_frame(env)], False
-    while not over:
+    frames = [_frame(env)]
+    for _ in range(LONGEST_EPISODE):
         seen = run.space.encode_one(task, obs)
         shared = np.broadcast_to(seen, (run.config.seeds, 1, *seen.shape)).copy()
         action = int(run.agent.greedy(shared, task)[0, 0]) + int(run.space.first_action[task])
         obs, _, terminated, truncated, _ = env.step(action)
         frames.append(_frame(env))
-        over = terminated or truncated
+        if terminated or truncated:
+            break
     env.close()
     return frames, int(env.metadata.get("render_fps", 30))
 

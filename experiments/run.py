@@ -77,7 +77,7 @@ class Run:
         folder: Where the run's files go.
     """
 
-    def __init__(self, config: Config, folder: Path) -> None:
+    def __init__(self, config: Config, folder: Path = Path()) -> None:
         self.config, self.folder = config, folder
         self.sequence = parse_sequence(config.envs, config.steps)
         self.space = SharedSpace.of(self.sequence.tasks)
@@ -108,6 +108,13 @@ class Run:
         return sum(stage.steps for stage in self.sequence.stages)
 
     @property
+    def scales_move(self) -> bool:
+        """Whether this stage may still move scales: labels of ended tasks must stay comparable."""
+        if self.config.task_identity == "hidden":  # one scale for all tasks
+            return self.clock.stage == 0
+        return not self.sequence.is_revisit(self.clock.stage)
+
+    @property
     def fraction(self) -> float:
         """How much of the schedules' span has passed: of this stage, or of the sequence."""
         if self.config.restart_schedules:
@@ -133,6 +140,7 @@ class Run:
     def state_dict(self) -> dict[str, Any]:
         """Everything that training changed."""
         return {
+            "config": self.config.deciding(),
             "clock": vars(self.clock).copy(),
             "history": {
                 "random": self.history.random,
@@ -153,6 +161,7 @@ class Run:
         Raises:
             ValueError: The state is of another configuration.
         """
+        self.check_config(state["config"])
         self.clock = Clock(**state["clock"])
         self.history = History(**state["history"])
         self.agent.load_state_dict(state["agent"])
@@ -163,10 +172,25 @@ class Run:
             self.envs = self.open_envs()
             self.envs.load_state_dict(state["envs"])
 
+    def check_config(self, other: dict[str, Any]) -> None:
+        """Refuses a checkpoint that another configuration made.
+
+        Raises:
+            ValueError: Names what differs.
+        """
+        mine = self.config.deciding()
+        for name in sorted(mine.keys() | other.keys()):
+            if mine.get(name) != other.get(name):
+                raise ValueError(
+                    f"the checkpoint is of another configuration: its {name} is "
+                    f"{other.get(name)}, here it is {mine.get(name)}"
+                )
+
     def save(self) -> Path:
         """Writes a checkpoint of now; keeps those of switches and the newest two others."""
-        at_switch = self.envs is None
-        kind = f"-after-stage-{self.clock.stage}" if at_switch else ""
+        at_switch = self.envs is None and len(self.history.scores) > self.clock.stage
+        begin = "" if self.history.scores else "-0-begin"
+        kind = f"-after-stage-{self.clock.stage}" if at_switch else begin
         folder = self.folder / "checkpoints"
         path = folder / f"{self.clock.total:010d}{kind}.safetensors"
         save_checkpoint(path, self.state_dict())
@@ -186,3 +210,6 @@ class Run:
             fitting = "cnn" if self.space.is_image else "mlp"
             shown = "images" if self.space.is_image else "vectors"
             raise ValueError(f"{self.config.envs} shows {shown}: use --network {fitting}")
+        if self.space.is_image and min(self.space.shape[1:]) < 3:
+            size = "x".join(map(str, self.space.shape[1:]))
+            raise ValueError(f"images of {size} are too small: the network needs 3x3 or more")

@@ -71,6 +71,7 @@ def print_outcome(console: Console, summary: dict[str, Any], folder: str) -> Non
     for name, value in summary["metrics"].items():
         if value["mean"] is not None:
             console.print(f"{name.replace('_', ' '):>20}  {_with_interval(value)}")
+    console.print(f"(on a scale from 0, a random policy, to 1: {_references(summary)})")
     speed = f"{summary['steps_per_second']:,.0f} steps/s in {summary['wall_seconds']:.0f} s"
     console.print(f"{speed}; files in {folder}", soft_wrap=True)
 
@@ -83,6 +84,13 @@ def sentence(entry: dict[str, Any]) -> str:
         return f"{start}{kept}: not forgotten"
     loss = f"lost {entry['lost_then']:.1f} while learning {entry['most_lost_while_learning']}"
     return f"{start}{kept}: {loss}"
+
+
+def _references(summary: dict[str, Any]) -> str:
+    """What counts as 1 for each task, and why."""
+    reference = summary["reference"]
+    triples = zip(summary["tasks"], reference["one"], reference["one_is"], strict=True)
+    return ", ".join(f"{name} {one:.0f} ({source})" for name, one, source in triples)
 
 
 def _cell(values: np.ndarray) -> str:

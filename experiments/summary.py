@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.checkpoint import write_atomically
-from experiments.metrics import learned_scores, normalize, summarize
+from experiments.metrics import normalize, summarize
 from experiments.run import Run
 
 
@@ -121,6 +121,3 @@ def _json_safe(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_json_safe(each) for each in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-__all__ = ["forgotten", "learned_scores", "references", "summarize_run", "write_summary"]

@@ -47,6 +47,7 @@ def test_ctrl_c_saves_the_run_and_says_how_to_go_on(tmp_path):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (3, "")
     said = re.fullmatch(
+        r"stopping after this step; Ctrl-C again stops at once\n"
         rf"stopped: after [\d,]+ steps; saved (\S+); go on with: python train.py --resume "
         rf"{tmp_path / 'mine'}\n",
         err,

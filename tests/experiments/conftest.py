@@ -20,9 +20,9 @@ from tensorboard.summary.writer import event_file_writer
 
 from experiments import Config, Result, Stopped, train
 from experiments.checkpoint import load_newest
+from experiments.monitor import Monitor
 from experiments.run import Run
 from experiments.tracking import Tracker
-from experiments.training import Monitor
 
 # Everything that a test depends on: the defaults are free to change.
 TOY: dict[str, Any] = {

@@ -199,15 +199,15 @@ def test_a_stage_too_short_for_a_single_row_is_no_mistake(make_run, buffer):
     assert run.clock.stage == 2
 
 
-def test_learning_from_memory_can_start_before_the_new_task_has_a_row(make_run):
+def test_learning_waits_until_every_member_has_a_whole_row_of_the_new_task(make_run):
     run = make_run(
-        envs="retain/Recall:40,retain/RecallShifted:8", n_step=5, learning_starts=0,
+        envs="retain/Recall:40,retain/RecallShifted:24", n_step=5, learning_starts=0,
         train_interval=4, gradient_steps=2,
     )  # fmt: skip
     learn_stage(run)
     before = run.clock.updates
     learn_stage(run)
-    assert run.clock.updates == before + 2 * 2
+    assert run.clock.updates == before + 2 * 2  # after 20 steps, five of each environment, and 24
 
 
 # --- schedules ----------------------------------------------------------------------------------

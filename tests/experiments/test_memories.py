@@ -76,10 +76,6 @@ def test_rows_spread_over_a_task_are_its_own_and_reach_from_first_to_last(steppe
     assert stepped.spread(0, 9)["state"].shape == (2, 9, 4)
 
 
-def test_of_a_task_that_not_every_member_has_nothing_is_spread(stepped):
-    assert stepped.spread(2, 4) == {}
-
-
 def test_a_label_is_written_on_all_rows_of_the_task_and_on_no_other(stepped):
     """Half of the memory's rows are of each task; an action at minus infinity has no value."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import Config, Stopped, train
 from experiments.checkpoint import checkpoint_files, load_checkpoint, save_checkpoint
-from experiments.training import find_run
+from experiments.folders import find_run
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 SHORT = {"envs": "retain/Recall:80,retain/RecallShifted:80", "eval_interval": 0}
@@ -44,7 +44,7 @@ def test_evaluating_logging_and_saving_change_nothing_of_what_is_learned(
     curves = [state["history"].pop("curve") for state in states]
     assert [len(curve) for curve in curves] == [0, 6]  # 3 within each stage
     for state in states:
-        del state["history"]["pending"]
+        del state["history"]["pending"], state["config"]
     same_bits(*states)
 
 
@@ -110,7 +110,7 @@ def test_overwrite_replaces_a_run(config):
     again = train(config(**SHORT, name="mine", overwrite=True, checkpoint_interval=0))
     assert again.folder == folder
     assert not (folder / "report.html").exists()
-    assert len(checkpoint_files(folder)) == 3
+    assert len(checkpoint_files(folder)) == 4  # the beginning, and after 0, 1 and 2 stages
     assert len(list(folder.glob("events.*"))) == 1
 
 
@@ -204,7 +204,7 @@ def test_a_checkpoint_of_another_network_is_refused(config, stopped_at):
     stopped_at(config(**SHORT, name="other", hidden=(8,)), 40)
     mine, other = (checkpoint_files(find_run(n, config().logdir))[-1] for n in ("mine", "other"))
     shutil.copy(other, mine)
-    with pytest.raises(ValueError, match="the checkpoint is of another agent"):
+    with pytest.raises(ValueError, match="of another configuration: its hidden is"):
         train(Config(resume="mine", logdir=config().logdir))
 
 

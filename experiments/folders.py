@@ -1,0 +1,143 @@
+"""Runs on disk: where a new one goes, and how an old one is found and taken up again."""
+
+import dataclasses
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from experiments.checkpoint import load_newest, write_atomically
+from experiments.config import FREE_ON_RESUME, Config
+from experiments.run import Run
+from experiments.tracking import Tracker
+
+LOG = logging.getLogger("retain")
+LONGEST_NAME = 100
+
+
+def new_run(config: Config) -> tuple[Run, Tracker]:
+    """A run at its beginning, in a folder of its own, with a checkpoint to go on from.
+
+    Raises:
+        ValueError: The configuration cannot work, or the folder exists; nothing was written.
+    """
+    if config.name is not None:
+        _check_name(config)
+    run = Run(config)
+    for warning in idle_parts(config):
+        LOG.warning(warning)
+    run.folder = _claim(config)
+    write_atomically(run.folder / "config.json", json.dumps(config.to_json(), indent=1).encode())
+    run.save()
+    return run, _started(Tracker(run.folder), run)
+
+
+def resumed_run(config: Config) -> tuple[Run, Tracker]:
+    """The run that `config.resume` names, as it was at its newest whole checkpoint.
+
+    Raises:
+        ValueError: No such run, flags that differ from its own, or no checkpoint of it is whole.
+    """
+    folder = find_run(config.resume or "", config.logdir)
+    saved = load_config(folder)
+    _check_flags(config, saved, folder)
+    run = Run(saved, folder)
+    path, state, problems = load_newest(folder)
+    for problem in problems:
+        LOG.warning("%s; going on from %s", problem, path)
+    try:
+        run.load_state_dict(state)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is of another version: {error}") from None
+    if not run.history.scores:
+        return run, _started(Tracker(folder, purge_step=0), run)
+    return run, Tracker(folder, purge_step=run.clock.total + 1)
+
+
+def find_run(name: str, logdir: str) -> Path:
+    """The folder of a run given as a folder, or as a name inside `logdir`.
+
+    Raises:
+        ValueError: There is no such run.
+    """
+    for folder in (Path(name), Path(logdir) / name):
+        if name and (folder / "config.json").is_file():
+            return folder
+    raise ValueError(f"no run at {name or 'no name'} or {Path(logdir) / name}")
+
+
+def load_config(folder: Path) -> Config:
+    """The configuration that a run was started with.
+
+    Raises:
+        ValueError: config.json is damaged, or of another version.
+    """
+    try:
+        return Config.from_json(json.loads((folder / "config.json").read_text()))
+    except (json.JSONDecodeError, TypeError, KeyError) as error:
+        raise ValueError(f"{folder / 'config.json'} cannot be read: {error}") from None
+
+
+def idle_parts(config: Config) -> Iterator[str]:
+    """Words for every part of the configuration that can do nothing in it."""
+    if config.buffer == "fifo" and config.clear_at_switch and "distill" in config.methods:
+        yield (
+            "distill does nothing with --buffer fifo, which keeps no rows of earlier tasks: "
+            "use --buffer hybrid, --no-clear-at-switch or --methods none"
+        )
+
+
+def _started(tracker: Tracker, run: Run) -> Tracker:
+    tracker.start(run)
+    return tracker
+
+
+def _check_name(config: Config) -> None:
+    folder = Path(config.logdir) / str(config.name)
+    if folder.exists() and config.overwrite and not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} is no run, so it is not replaced: choose another --name")
+    if folder.exists() and not config.overwrite:
+        raise ValueError(
+            f"{folder} exists: go on with --resume {folder}, replace it with --overwrite, "
+            "or choose another --name"
+        )
+
+
+def _claim(config: Config) -> Path:
+    """Makes the run's folder; of two runs started at once, only one can have it."""
+    for name in _names(config):
+        folder = Path(config.logdir) / name
+        if config.name is not None and config.overwrite and folder.exists():
+            shutil.rmtree(folder)
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+    raise ValueError(f"{Path(config.logdir) / str(config.name)} was just made by another run")
+
+
+def _names(config: Config) -> Iterator[str]:
+    """The name given, or one made from what is trained, numbered until it is free."""
+    if config.name is not None:
+        yield config.name
+        return
+    parts = (config.envs, config.buffer, config.methods, f"seed{config.seed}")
+    kept = ("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts)
+    stem = "-".join(kept)[:LONGEST_NAME]
+    yield stem
+    yield from (f"{stem}-{number}" for number in range(2, 100_000))
+
+
+def _check_flags(config: Config, saved: Config, folder: Path) -> None:
+    """A flag that is given must be what the run was started with."""
+    if config.name is not None or config.overwrite:
+        raise ValueError("--resume goes on with a run as it is: leave --name and --overwrite out")
+    for field in dataclasses.fields(Config):
+        asked, was = getattr(config, field.name), getattr(saved, field.name)
+        if field.name not in FREE_ON_RESUME and asked not in (field.default, was):
+            raise ValueError(
+                f"{folder} was started with {field.name}={was}, not {asked}: "
+                "leave the flag out, or start a new run"
+            )

@@ -1,0 +1,139 @@
+"""Looking at a run while it goes on: logs, evaluations, checkpoints, and stopping it."""
+
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from agents import NonFiniteLoss
+from envs import NonFiniteData
+from experiments.loop import end_task, learn_task, start_task
+from experiments.run import Run
+from experiments.screen import Screen
+from experiments.summary import references, write_summary
+from experiments.tracking import Tracker
+
+
+class Stopped(RuntimeError):
+    """A run ended before its end; what it had is saved, and the message says how to go on."""
+
+
+class Monitor:
+    """Looks at a run while it goes on: logs, evaluates, saves, and stops it when asked to."""
+
+    def __init__(self, run: Run, tracker: Tracker, screen: Screen) -> None:
+        self.run, self.tracker, self.screen = run, tracker, screen
+        self.asked_to_stop = False
+        self._logged_at, self._logged_step = time.perf_counter(), run.clock.total
+        self._seconds_before, self._started = run.clock.seconds, time.perf_counter()
+
+    def train(self) -> dict[str, Any]:
+        """Goes through the stages that are left."""
+        run = self.run
+        self.screen.start(run)
+        try:
+            if not run.history.random:
+                run.history.random = run.evaluator.random_returns(run.config.eval_episodes)
+            if len(run.history.scores) == run.clock.stage:  # also if that stopped the run
+                self._switch()
+            while run.clock.stage < len(run.sequence.stages):
+                if run.envs is None:
+                    start_task(run)
+                learn_task(run, self.look)
+                end_task(run)
+                self._switch()
+        except (NonFiniteData, NonFiniteLoss) as error:
+            raise Stopped(f"{error}; {self._save()}") from error
+        except OSError as error:
+            raise Stopped(f"{error}; {self._how_to_go_on()}") from error
+        return write_summary(run)
+
+    def look(self, run: Run) -> None:
+        """After every step of the environments."""
+        config = run.config
+        self.screen.step(run)
+        if self._due(config.log_interval):
+            self._log()
+        in_stage = run.clock.step < run.stage.steps
+        if in_stage and self._due(config.eval_interval):
+            self._evaluate()
+        if self.asked_to_stop:
+            raise Stopped(f"after {run.clock.total:,} steps; {self._save()}")
+        if in_stage and self._due(config.checkpoint_interval):
+            self._checkpoint()
+
+    def _due(self, interval: int) -> bool:
+        total, last = self.run.clock.total, self.run.clock.total - self.run.config.num_envs
+        return interval > 0 and total // interval > last // interval
+
+    def _log(self) -> None:
+        now, step = time.perf_counter(), self.run.clock.total
+        steps = (step - self._logged_step) * self.run.config.seeds
+        speed = steps / max(now - self._logged_at, 1e-9)
+        self._logged_at, self._logged_step = now, step
+        self.tracker.log(self.run, speed)
+        self.screen.speed(speed)
+
+    def _evaluate(self) -> None:
+        """Every task, within a stage."""
+        run = self.run
+        path = (1, run.clock.total)
+        scores = run.evaluator.score_all(run.agent.greedy, run.config.eval_interval_episodes, path)
+        run.history.curve.append((run.clock.total, run.clock.stage, scores.tolist()))
+        self.tracker.scores(run, scores)
+        self.screen.scores(run, scores)
+
+    def _switch(self) -> None:
+        """Every task, before training and after each stage: a row of the score matrix."""
+        run = self.run
+        path = (0, run.clock.stage)
+        scores = run.evaluator.score_all(run.agent.greedy, run.config.eval_episodes, path)
+        run.history.scores.append(scores.tolist())
+        self.tracker.scores(run, scores)
+        self.tracker.pictures(run, references(run)[0])
+        self.screen.scores(run, scores)
+        self._tick()
+        summary = write_summary(run)
+        if run.clock.stage == len(run.sequence.stages):
+            self.tracker.finish(run, summary["metrics"])
+        self._checkpoint()
+
+    def _save(self) -> str:
+        return f"saved {self._checkpoint()}; {self._how_to_go_on()}"
+
+    def _how_to_go_on(self) -> str:
+        return f"go on with: python train.py --resume {shlex.quote(str(self.run.folder))}"
+
+    def _checkpoint(self) -> Path:
+        """Saves the run; what was logged before is on disk before."""
+        self._tick()
+        self.tracker.flush()
+        return self.run.save()
+
+    def _tick(self) -> None:
+        self.run.clock.seconds = self._seconds_before + time.perf_counter() - self._started
+
+
+@contextmanager
+def interrupts(monitor: Monitor) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop the run after the current step; a second Ctrl-C stops at once."""
+
+    def ask(number: int, frame: object) -> None:
+        monitor.asked_to_stop = True
+        print("stopping after this step; Ctrl-C again stops at once", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals go elsewhere
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,114 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from experiments import Config, train
+from experiments.checkpoint import checkpoint_files, load_newest
+from experiments.folders import find_run, idle_parts, new_run
+from experiments.run import Run
+
+SHORT = {"envs": "retain/Recall:80,retain/RecallShifted:80"}
+
+
+def start(config):
+    run, tracker = new_run(config)
+    tracker.close()
+    run.close()
+    return run.folder
+
+
+def test_a_run_made_while_another_one_starts_is_not_touched(config, monkeypatch):
+    """Both look for a free folder before either has one."""
+    first, init = [], Run.__init__
+
+    def init_after_another(run, *arguments):
+        init(run, *arguments)
+        if not first:
+            first.append(None)
+            first[0] = start(config(**SHORT))
+
+    monkeypatch.setattr(Run, "__init__", init_after_another)
+    second = start(config(**SHORT))
+    assert second != first[0]
+    assert checkpoint_files(first[0])
+
+
+def test_a_name_taken_in_the_meantime_is_refused(config, monkeypatch):
+    init, mine = Run.__init__, Path(config().logdir) / "mine"
+
+    def init_and_take(run, *arguments):
+        init(run, *arguments)
+        mine.mkdir(parents=True)
+
+    monkeypatch.setattr(Run, "__init__", init_and_take)
+    with pytest.raises(ValueError, match="mine was just made by another run"):
+        new_run(config(**SHORT, name="mine"))
+    assert not list(mine.iterdir())
+
+
+def test_a_new_run_can_be_resumed_before_anything_was_evaluated(config, same_outcome):
+    whole = train(config(**SHORT, name="whole"))
+    folder = start(config(**SHORT, name="left"))
+    same_outcome(train(Config(resume=str(folder))), whole)
+
+
+def test_a_long_sequence_has_a_name_that_fits(config):
+    folder = start(config(envs=",".join(["retain/Recall:80", "retain/RecallShifted:80"] * 20)))
+    assert len(folder.name) < 110
+
+
+def test_spaces_in_the_list_of_environments_are_not_in_the_name(config):
+    assert " " not in start(config(envs="retain/Recall:80, retain/RecallShifted:80")).name
+
+
+def test_a_checkpoint_of_other_settings_is_refused(config):
+    mine, other = (start(config(**SHORT, name=name, seed=s)) for name, s in (("a", 0), ("b", 7)))
+    shutil.copy(checkpoint_files(other)[-1], checkpoint_files(mine)[-1])
+    with pytest.raises(ValueError, match="of another configuration: its seed is 7, here it is 0"):
+        train(Config(resume=str(mine)))
+
+
+def test_settings_changed_on_disk_are_refused(config):
+    folder = start(config(**SHORT))
+    values = json.loads((folder / "config.json").read_text()) | {"learning_rate": 0.5}
+    (folder / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"its learning_rate is 0\.01, here it is 0\.5"):
+        train(Config(resume=str(folder)))
+
+
+def test_going_on_from_an_older_checkpoint_is_said(config, caplog, same_outcome):
+    whole = train(config(**SHORT, name="whole", checkpoint_interval=40))
+    newest = checkpoint_files(whole.folder)[-1]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    before = load_newest(whole.folder)[0]
+    train(Config(resume=str(whole.folder)))
+    assert newest.name in caplog.text
+    assert f"going on from {before}" in caplog.text
+
+
+@pytest.mark.parametrize("flags", [{"name": "new"}, {"overwrite": True}])
+def test_a_name_or_overwrite_beside_resume_is_refused(config, flags):
+    folder = start(config(**SHORT))
+    with pytest.raises(ValueError, match="leave --name and --overwrite out"):
+        train(Config(resume=str(folder), **flags))
+
+
+def test_threads_are_the_runs_own_on_resume(config):
+    folder = start(config(**SHORT, threads=2))
+    with pytest.raises(ValueError, match="started with threads=2, not 3"):
+        train(Config(resume=str(folder), threads=3))
+
+
+def test_no_name_to_resume_is_a_mistake_and_no_new_run(tmp_path):
+    with pytest.raises(ValueError, match="no run at"):
+        find_run("", str(tmp_path))
+
+
+def test_a_method_that_can_do_nothing_is_named():
+    fifo = {"buffer": "fifo", "methods": "distill"}
+    assert any("distill does nothing" in words for words in idle_parts(Config(**fifo)))
+    assert not list(idle_parts(Config(**fifo, clear_at_switch=False)))
+    assert not list(idle_parts(Config(buffer="fifo", methods="none")))
+    assert not list(idle_parts(Config(buffer="hybrid", methods="distill")))
