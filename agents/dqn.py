@@ -68,19 +68,7 @@ class DQN:
         values = make_values(
             options.distribution, options.atoms, options.huber_delta, options.value_limit
         )
-        spec = NetworkSpec(
-            shape=space.shape,
-            num_actions=space.valid.shape[1],
-            num_tasks=len(space.valid) if known else 1,
-            atoms=values.atoms,
-            hidden=options.hidden,
-            head=options.head,
-            dueling=options.dueling,
-            layer_norm=options.layer_norm,
-            noisy=options.noisy,
-        )
-        with torch.device("meta"):
-            network = FlatNetwork(NETWORKS[options.network](spec))
+        network = _network(space, options, values.atoms)
         self.methods = make_methods(options)
         self.learner = Learner(
             options, network, values, self.methods, torch.from_numpy(self._valid)
@@ -264,6 +252,23 @@ class DQN:
         raise NonFiniteLoss(
             f"{', '.join(terms) or 'the gradient'} became NaN or infinite in member {members}"
         )
+
+
+def _network(space: Space, options: DQNOptions, atoms: int) -> FlatNetwork:
+    """The network that the options name, without memory of its own."""
+    spec = NetworkSpec(
+        shape=space.shape,
+        num_actions=space.valid.shape[1],
+        num_tasks=len(space.valid) if options.task_identity == "known" else 1,
+        atoms=atoms,
+        hidden=options.hidden,
+        head=options.head,
+        dueling=options.dueling,
+        layer_norm=options.layer_norm,
+        noisy=options.noisy,
+    )
+    with torch.device("meta"):
+        return FlatNetwork(NETWORKS[options.network](spec))
 
 
 def _tensors(columns: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

@@ -9,9 +9,9 @@ class DQNOptions:
     """Options of the DQN agent; an empty `methods` is textbook DQN."""
 
     methods: str = "distill"
-    """Continual-learning methods, separated by commas (keys of METHODS); `none` for plain DQN."""
+    """Continual-learning methods, separated by commas: `distill`; or `none` for plain DQN."""
     network: str = "mlp"
-    """Key of NETWORKS: mlp for vectors, cnn for images."""
+    """Network: `mlp` for vectors, `cnn` for images."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers."""
     head: Literal["per_task", "single", "conditioned"] = "per_task"

@@ -21,9 +21,9 @@ class RunOptions:
     steps: int = 50_000
     """Environment steps of each task that names none."""
     agent: str = "dqn"
-    """Key of AGENTS."""
+    """Agent: `dqn`."""
     buffer: str = "hybrid"
-    """Key of BUFFERS; `fifo` keeps recent steps only."""
+    """Memory: `hybrid` (recent steps, and rows of earlier tasks) or `fifo` (recent steps only)."""
     capacity: int = 50_000
     """Recent transitions kept."""
     rows_per_task: int = 500
