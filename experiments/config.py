@@ -26,7 +26,7 @@ class RunOptions:
     """Memory: `hybrid` (recent steps, and rows of earlier tasks) or `fifo` (recent steps only)."""
     capacity: int = 50_000
     """Recent transitions kept."""
-    rows_per_task: int = 500
+    rows_per_task: int = 2_000
     """Transitions of each earlier task kept by a memory that keeps them."""
     memory_share: float = 0.5
     """Share of each batch drawn from earlier tasks, once there are any."""
