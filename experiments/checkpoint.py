@@ -41,7 +41,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a whole checkpoint: {error}") from None
     if _digest(arrays, rest) != digest:
         raise ValueError(f"{path} is damaged: its contents do not match its digest")
-    return _put_arrays(json.loads(rest), "", arrays)
+    return _put_arrays(json.loads(rest), arrays)
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
@@ -90,11 +90,12 @@ def _take_arrays(tree: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     return tree
 
 
-def _put_arrays(tree: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+def _put_arrays(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """The tree with its arrays back in their places."""
     if isinstance(tree, dict):
         if "__array__" in tree:
             return arrays[tree["__array__"]]
-        return {k: _put_arrays(v, f"{path}/{k}", arrays) for k, v in tree.items()}
+        return {k: _put_arrays(v, arrays) for k, v in tree.items()}
     return tree
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from agents import AGENTS
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
-from experiments.checkpoint import save_checkpoint
+from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
 from experiments.config import Config
 from experiments.evaluation import Evaluator
 from experiments.memories import Memories
@@ -191,10 +191,9 @@ class Run:
         at_switch = self.envs is None and len(self.history.scores) > self.clock.stage
         begin = "" if self.history.scores else "-0-begin"
         kind = f"-after-stage-{self.clock.stage}" if at_switch else begin
-        folder = self.folder / "checkpoints"
-        path = folder / f"{self.clock.total:010d}{kind}.safetensors"
+        path = self.folder / "checkpoints" / f"{self.clock.total:010d}{kind}{SUFFIX}"
         save_checkpoint(path, self.state_dict())
-        between = [p for p in sorted(folder.glob("*.safetensors")) if "-after-" not in p.name]
+        between = [p for p in checkpoint_files(self.folder) if "-after-" not in p.name]
         for old in between[:-2]:
             old.unlink()
         return path
