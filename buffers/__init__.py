@@ -10,22 +10,36 @@ buffer.end_task()  # what was learnt so far is an earlier task from here on
 
 from collections.abc import Callable
 
+from buffers.buffer import Buffer
 from buffers.columns import Column, Memory, Sample
 from buffers.hybrid import HybridBuffer
+from buffers.mixture import MixtureBuffer
 from buffers.nstep import NStep
 from buffers.replay import ReplayBuffer
-from buffers.task_reservoir import TaskReservoir
+from buffers.reservoir import ReservoirBuffer
+from buffers.task_buffer import TaskBuffer
+from buffers.task_reservoir import BalancedReservoir, TaskReservoir
 
 # TaskReservoir never draws the current task: alone it cannot teach one, so it is no choice here.
-BUFFERS: dict[str, Callable[..., Memory]] = {"fifo": ReplayBuffer, "hybrid": HybridBuffer}
+BUFFERS: dict[str, Callable[..., Memory]] = {
+    "fifo": ReplayBuffer,
+    "hybrid": HybridBuffer,
+    "reservoir": ReservoirBuffer,
+    "balanced": BalancedReservoir,
+}
 
 __all__ = [
     "BUFFERS",
+    "BalancedReservoir",
+    "Buffer",
     "Column",
     "HybridBuffer",
     "Memory",
+    "MixtureBuffer",
     "NStep",
     "ReplayBuffer",
+    "ReservoirBuffer",
     "Sample",
+    "TaskBuffer",
     "TaskReservoir",
 ]

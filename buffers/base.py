@@ -64,7 +64,13 @@ class StoredRows:
 
     def read(self, index: ArrayLike) -> dict[str, np.ndarray]:
         """Copy the rows at `index` [n]. Raises ValueError where none is stored."""
-        return self._storage.take(self._checked_index(index))
+        return self._take(self._checked_index(index))
+
+    def _take(
+        self, slots: np.ndarray, out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Copy the rows in these slots, into the arrays of `out` if given."""
+        return self._storage.take(slots, out)
 
     def write(self, index: ArrayLike, **columns: ArrayLike) -> None:
         """Overwrite the given columns [n, *shape] of the rows at `index` [n]; repeats: last wins.
@@ -78,10 +84,13 @@ class StoredRows:
 
     def _checked_index(self, index: ArrayLike) -> np.ndarray:
         slots = np.asarray(index, np.int64).reshape(-1)
+        self._check_index(slots)
+        return slots
+
+    def _check_index(self, slots: np.ndarray) -> None:
         if not (stored := self._stored(slots)).all():
             stray = slots[~stored][0]
             raise ValueError(f"no row is stored at {stray}; take indices from rows() or a sample")
-        return slots
 
     def describe(self) -> dict[str, Any]:
         """Say what is held, as JSON can hold it: rows, bytes, share per task, ages in rows."""

@@ -39,7 +39,7 @@ class Sample(NamedTuple):
 
 
 class Memory(Protocol):
-    """What every buffer offers; `ReplayBuffer` documents each member."""
+    """What every buffer offers; `Buffer` documents each member."""
 
     columns: dict[str, Column]
 
@@ -47,6 +47,8 @@ class Memory(Protocol):
     def capacity(self) -> int: ...  # noqa: D102
     @property
     def seen(self) -> int: ...  # noqa: D102
+    @property
+    def drawable(self) -> int: ...  # noqa: D102
     @property
     def nbytes(self) -> int: ...  # noqa: D102
     def __len__(self) -> int: ...

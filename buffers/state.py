@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 
-def check_keys(state: Mapping[str, Any], expected: Collection[str]) -> None:
+def check_keys(state: Collection[str], expected: Collection[str]) -> None:
     """Raise ValueError unless `state` has exactly the expected keys."""
     if missing := sorted(set(expected) - set(state)):
         raise ValueError(f"state lacks {missing}; was it saved by a buffer with other columns?")
@@ -64,3 +64,24 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def prefixed(part: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state with the part's name before each key."""
+    return {f"{part}.{key}": value for key, value in state.items()}
+
+
+def unprefixed(state: Mapping[str, Any], parts: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return each part's state from those keys of `state` that carry a part's name.
+
+    Raises:
+        ValueError: a key carries another name.
+    """
+    found: dict[str, dict[str, Any]] = {part: {} for part in parts}
+    for key, value in state.items():
+        part, dot, name = key.partition(".")
+        if dot and part not in found:
+            raise ValueError(f"state has unknown {key!r}; was it saved by another kind of buffer?")
+        if dot:
+            found[part][name] = value
+    return found

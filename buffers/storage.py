@@ -29,6 +29,18 @@ class Storage:
         """Bytes of all arrays, filled or not."""
         return self.born.nbytes + sum(values.nbytes for values in self.data.values())
 
+    def block(self, first: int, slots: int) -> "Storage":
+        """`slots` slots from `first` on as a storage of their own that shares these arrays."""
+        part = Storage({}, 0)
+        part.data = {name: values[first : first + slots] for name, values in self.data.items()}
+        part.born = self.born[first : first + slots]
+        return part
+
+    def move(self, slots: np.ndarray, first: int = 0) -> None:
+        """Move the row of slots[i] to slot `first` + i."""
+        for values in (self.born, *self.data.values()):
+            values[first : first + len(slots)] = values[slots]
+
     def grow(self, slots: int) -> None:
         """Append empty slots, `slots` in all."""
         more = slots - len(self)

@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import chisquare
 
 from buffers import Column, ReplayBuffer
+from buffers.storage import last_writes
 
 
 def actions(buffer):
@@ -129,8 +130,9 @@ def test_describe_by_hand(make_rows, shape):
 
 def test_a_new_idea_overrides_one_function(make_rows, shape, assert_whole):
     class FirstSlotOnly(ReplayBuffer):
-        def _admit(self, task):
-            return np.where(np.arange(len(task)) % 2, -1, 0)
+        def _admit(self, rows):
+            slots = np.where(np.arange(len(rows["task"])) % 2, -1, 0)
+            return last_writes(slots)
 
         def __len__(self):
             return min(self._added, 1)

@@ -72,31 +72,31 @@ def test_the_current_task_is_never_drawn(make_rows, shape):
         buffer.add(make_rows(0, 20, task=task))
     drawn = set(buffer.sample(300).data["task"].tolist())
     assert drawn == {0, 2}
-    assert buffer.earlier == 10
+    assert buffer.drawable == 10
 
 
 def test_rows_of_another_task_in_the_same_batch_can_be_drawn_at_once(make_rows, shape):
     buffer = TaskReservoir(9, **shape)
     buffer.add(make_rows(0, 4, task=np.array([0, 0, 1, 1])))
-    assert buffer.earlier == 2
+    assert buffer.drawable == 2
     buffer.add(make_rows(4, 4, task=np.array([0, 0, 1, 1])))
-    assert buffer.earlier == 4
+    assert buffer.drawable == 4
     assert set(buffer.sample(200).data["action"].tolist()) == {0, 1, 4, 5}
 
 
 def test_a_task_that_ended_counts_as_earlier_until_a_row_comes(make_rows, shape):
     buffer = TaskReservoir(5, **shape)
     buffer.add(make_rows(0, 20, task=0))
-    assert buffer.earlier == 0
+    assert buffer.drawable == 0
     with pytest.raises(ValueError, match="no row of an earlier task"):
         buffer.sample(1)
     buffer.end_task()
-    assert buffer.earlier == 5
+    assert buffer.drawable == 5
     assert set(buffer.sample(50).data["task"].tolist()) == {0}
     buffer.add(make_rows(20, 0, task=0))
-    assert buffer.earlier == 5
+    assert buffer.drawable == 5
     buffer.add(make_rows(20, 1, task=0))
-    assert buffer.earlier == 0
+    assert buffer.drawable == 0
 
 
 def test_rows_of_earlier_tasks_are_drawn_equally_often(make_rows, shape):
@@ -122,7 +122,7 @@ def test_after_a_clear_tasks_are_new(make_rows, shape):
     buffer = TaskReservoir(5, **shape)
     buffer.add(make_rows(0, 50, task=0))
     buffer.clear()
-    assert buffer.earlier == 0
+    assert buffer.drawable == 0
     assert buffer.add(make_rows(50, 5, task=1)).tolist() == [0, 1, 2, 3, 4]
 
 

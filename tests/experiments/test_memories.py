@@ -98,7 +98,7 @@ def test_a_label_is_written_on_all_rows_of_the_task_and_on_no_other(stepped):
 def test_a_buffer_is_made_of_the_options_that_it_knows(make_run, changes, kind):
     (buffer,) = make_run(**changes, capacity=77, memory_share=0.3).memories.buffers
     assert type(buffer) is kind
-    assert buffer.capacity == 77
+    assert getattr(buffer, "recent", buffer).capacity == 77
     assert ("q" in buffer.columns) == (kind is HybridBuffer)
     if kind is HybridBuffer:
         assert (buffer.share, buffer.memory.rows_per_task) == (0.3, 40)

@@ -1,0 +1,137 @@
+"""The base of every buffer: two questions, `_admit` (what to keep) and `_draw` (what to draw)."""
+
+from collections.abc import Mapping
+from typing import Required, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from buffers.base import StoredRows
+from buffers.columns import Column, Sample, checked_rows, make_columns
+
+Seed = int | np.random.SeedSequence | np.random.Generator
+
+
+class Common(TypedDict, total=False):
+    """What every buffer's constructor takes beside its own arguments; see `Buffer`."""
+
+    state: Required[Column]
+    action: Column
+    extra: Mapping[str, Column] | None
+    seed: Seed
+
+
+class Buffer(StoredRows):
+    """Rows of columns, offered in batches and drawn in batches.
+
+    Columns are `state, action, reward, next_state, done`, required in every `add`, then
+    `truncated`, `task` and the extra ones, which are filled where not given. `done` means that the
+    episode terminated; a truncated step is not done, so that the learner bootstraps from it.
+
+    A new idea of what to keep overrides `_admit`, one of what to draw `_draw` and `_weigh`. What it
+    has to remember for that goes into `_counters`.
+
+    Args:
+        capacity: rows it can hold.
+        state: shape and dtype of `state` and `next_state`.
+        action: shape and dtype of `action`.
+        extra: further columns, such as `{"q": Column((4,))}`.
+        seed: whence every draw follows; a Generator is used as it is and may be shared.
+
+    Attributes:
+        columns: name -> Column.
+        seen: rows ever offered to `add`; `clear` does not reset it.
+
+    Raises:
+        ValueError: capacity below 1, or a column of an unusable name or dtype.
+    """
+
+    _nothing_to_draw = "cannot sample from an empty buffer; add rows first"
+
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        state: Column,
+        action: Column = Column((), np.int64),  # noqa: B008 (immutable)
+        extra: Mapping[str, Column] | None = None,
+        seed: Seed = 0,
+    ) -> None:
+        super().__init__(capacity, make_columns(state, action, extra), seed)
+
+    @property
+    def drawable(self) -> int:
+        """Rows that `sample` draws from."""
+        return len(self)
+
+    def add(self, rows: Mapping[str, ArrayLike]) -> np.ndarray:
+        """Offer a batch of rows, arrays [n, ...] by column name; all is copied.
+
+        Returns:
+            Where each row is stored, int64 [n]; -1 where it was dropped or a later row of the
+            same batch took its place.
+
+        Raises:
+            ValueError: a column is missing, unknown, of a wrong shape, dtype or row count, or not
+                finite. The buffer then stays as it was.
+        """
+        return self._insert(checked_rows(self.columns, rows))
+
+    def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
+        """Draw `n` rows.
+
+        Args:
+            n: number of rows.
+            out: arrays [n, *shape] by column name to write into; other columns are not read.
+
+        Raises:
+            ValueError: nothing is stored, or `out` has an unknown column or a wrong shape.
+        """
+        if not self.drawable:
+            raise ValueError(self._nothing_to_draw)
+        slots = self._draw(n)
+        return Sample(self._take(slots, out), slots, self._weigh(slots))
+
+    def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
+        """Tell how wrong the learner was on the rows at `index`. Uniform replay does not care."""
+
+    def end_task(self) -> None:
+        """Take note that the current task ends here."""
+
+    def clear(self) -> None:
+        """Drop all rows. `seen` and the random stream go on."""
+        self._added = 0
+
+    def shrink(self, capacity: int) -> None:
+        """Hold `capacity` rows from now on; which of them stay, the rule of the buffer decides."""
+        kept = self._keep(min(capacity, len(self)))
+        self._storage.move(kept)
+        self._capacity = capacity
+        self._moved(kept)
+
+    def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Store checked rows."""
+        slots = self._admit(rows)
+        self._storage.put(slots, rows, self.seen)
+        self.seen += len(slots)
+        self._added += len(slots)
+        return slots
+
+    def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Slot for each of the offered rows; -1 drops a row. No slot twice: see `last_writes`."""
+        raise NotImplementedError
+
+    def _draw(self, n: int) -> np.ndarray:
+        """Slots of `n` stored rows; there are some."""
+        return self._rng.integers(len(self), size=n)
+
+    def _weigh(self, slots: np.ndarray) -> np.ndarray:
+        """Importance weight of each row drawn, float32 [n]."""
+        return np.ones(len(slots), np.float32)
+
+    def _keep(self, rows: int) -> np.ndarray:
+        """Slots of the `rows` rows that stay when the buffer shrinks, in their new order."""
+        raise NotImplementedError
+
+    def _moved(self, kept: np.ndarray) -> None:
+        """Take note that the row of slot kept[i] is in slot i now and all others are gone."""

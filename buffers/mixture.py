@@ -1,0 +1,228 @@
+"""Several buffers behind one interface, each with a share of every sample."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Union
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from buffers import state as saved
+from buffers.buffer import Buffer
+from buffers.columns import Column, Sample, check_names, checked_columns, checked_rows, contents
+
+Part = Union[Buffer, "MixtureBuffer"]
+
+
+class MixtureBuffer:
+    """Offers every row to all its parts, and draws from each its share.
+
+    A part from which nothing can be drawn leaves its share to the others, in proportion. The parts'
+    rows are interleaved so that every minibatch of a sample has the same shares. A row's index is
+    `slot * number of parts + part`. A row that two parts hold is two rows.
+
+    Args:
+        parts: name -> buffer; all with the same columns.
+        shares: of a sample, for each part, 0 or more, not all 0.
+
+    Raises:
+        ValueError: no parts, unlike columns, or unusable shares.
+    """
+
+    columns: dict[str, Column]
+
+    def __init__(self, parts: Mapping[str, Part], shares: Mapping[str, float]) -> None:
+        values = [shares.get(name, -1.0) for name in parts]
+        if shares.keys() != parts.keys() or not values or min(values) < 0 or sum(values) == 0:
+            raise ValueError(f"shares {dict(shares)}: give each of {[*parts]} 0 or more, not all 0")
+        self.parts = dict(parts)
+        self.columns = next(iter(parts.values())).columns
+        for name, part in parts.items():
+            if part.columns != self.columns:
+                raise ValueError(f"part {name!r} has other columns than the first one")
+        self._parts = list(parts.values())
+        self._shares = np.array(values) / sum(values)
+        self._seen = 0
+        self._turns: dict[tuple[int, ...], list[np.ndarray]] = {}
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts)
+
+    @property
+    def capacity(self) -> int:
+        """Rows that all parts can hold."""
+        return sum(part.capacity for part in self._parts)
+
+    @property
+    def drawable(self) -> int:
+        """Rows that `sample` draws from."""
+        shares = zip(self._parts, self._shares, strict=True)
+        return sum(part.drawable for part, share in shares if share) or sum(
+            part.drawable for part in self._parts
+        )
+
+    @property
+    def seen(self) -> int:
+        """Rows ever offered to `add`."""
+        return self._seen
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays of all parts."""
+        return sum(part.nbytes for part in self._parts)
+
+    def add(self, rows: Mapping[str, ArrayLike]) -> np.ndarray:
+        """Offer a batch of rows to every part; see `Buffer.add`.
+
+        Returns:
+            Where each row is stored in the first part that keeps it, -1 where none does.
+        """
+        return self._insert(checked_rows(self.columns, rows))
+
+    def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        index = np.full(len(rows["task"]), -1)
+        for number in reversed(range(len(self._parts))):
+            slots = self._parts[number]._insert(rows)
+            index = np.where(slots >= 0, slots * len(self._parts) + number, index)
+        self._seen += len(index)
+        return index
+
+    def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
+        """Draw `n` rows, each part's share of them; arguments and errors as of `Buffer.sample`."""
+        index, weight = np.empty(n, np.int64), np.empty(n, np.float32)
+        data = self._blank(n, out)
+        for number, rows in enumerate(self._turns_of(n)):
+            if len(rows):
+                own = self._parts[number].sample(len(rows))
+                index[rows] = own.index * len(self._parts) + number
+                weight[rows] = own.weight
+                for name, values in data.items():
+                    values[rows] = own.data[name]
+        return Sample(data, index, weight)
+
+    def _blank(self, n: int, out: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+        """The arrays to write `n` rows into."""
+        if out is None:
+            return {name: np.empty((n, *c.shape), c.dtype) for name, c in self.columns.items()}
+        check_names(out, (), self.columns)
+        for name, values in out.items():
+            if values.shape != (expected := (n, *self.columns[name].shape)):
+                raise ValueError(f"out {name!r}: expected {expected}, given {values.shape}")
+        return dict(out)
+
+    def _turns_of(self, n: int) -> list[np.ndarray]:
+        """Which of `n` rows come from each part."""
+        can = np.array([part.drawable > 0 for part in self._parts])
+        if not can.any():
+            raise ValueError("cannot sample from an empty buffer; add rows first")
+        shares = np.where(can, self._shares, 0.0)
+        shares = shares if shares.any() else can.astype(float)
+        key = (n, *can.tolist())
+        if key not in self._turns:
+            self._turns[key] = turns(shares / shares.sum(), n)
+        return self._turns[key]
+
+    def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
+        """Tell each part how wrong the learner was on its rows at `index`."""
+        for part, rows, slots in self._by_part(index):
+            part.feedback(slots, td_error[rows])
+
+    def end_task(self) -> None:
+        """Take note that the current task ends here."""
+        for part in self._parts:
+            part.end_task()
+
+    def clear(self) -> None:
+        """Drop all rows of all parts. `seen` and the random streams go on."""
+        for part in self._parts:
+            part.clear()
+
+    def rows(self, task: int | None = None) -> np.ndarray:
+        """Index of every stored row, or of those of one task, part by part."""
+        return np.concatenate(
+            [part.rows(task) * len(self._parts) + k for k, part in enumerate(self._parts)]
+        )
+
+    def ages(self) -> np.ndarray:
+        """Rows offered since each stored row, in the order of `rows()`; the newest has age 0."""
+        return np.concatenate([part.ages() for part in self._parts])
+
+    def read(self, index: ArrayLike) -> dict[str, np.ndarray]:
+        """Copy the rows at `index` [n]. Raises ValueError where none is stored."""
+        slots = np.asarray(index, np.int64).reshape(-1)
+        self._check_index(slots)
+        data = self._blank(len(slots), None)
+        for part, rows, own in self._by_part(slots):
+            for name, values in part.read(own).items():
+                data[name][rows] = values
+        return data
+
+    def write(self, index: ArrayLike, **columns: ArrayLike) -> None:
+        """Overwrite the given columns of the rows at `index`; see `StoredRows.write`."""
+        slots = np.asarray(index, np.int64).reshape(-1)
+        self._check_index(slots)
+        values = checked_columns(self.columns, columns, len(slots))
+        for part, rows, own in self._by_part(slots):
+            part.write(own, **{name: v[rows] for name, v in values.items()})
+
+    def _check_index(self, slots: np.ndarray) -> None:
+        for part, _, own in self._by_part(slots):
+            part._check_index(own)
+
+    def _by_part(self, index: np.ndarray) -> Iterator[tuple[Part, np.ndarray, np.ndarray]]:
+        """Each part that some rows belong to: it, which rows, and their indices there."""
+        slots, numbers = np.divmod(index, len(self._parts))
+        for number, part in enumerate(self._parts):
+            rows = np.flatnonzero(numbers == number)
+            if len(rows):
+                yield part, rows, slots[rows]
+
+    def describe(self) -> dict[str, Any]:
+        """Say what is held, in all and by part, as JSON can hold it."""
+        tasks = [part.read(part.rows())["task"] for part in self._parts]
+        return {
+            "kind": type(self).__name__,
+            "rows": len(self),
+            "capacity": self.capacity,
+            "seen": self.seen,
+            "bytes": self.nbytes,
+            **contents(np.concatenate(tasks), self.ages()),
+            "parts": {name: part.describe() for name, part in self.parts.items()},
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy all that the future of the buffer depends on, as a flat dict."""
+        states = [saved.prefixed(name, part.state_dict()) for name, part in self.parts.items()]
+        own = {"kind": type(self).__name__, "seen": self.seen}
+        return {key: value for state in (own, *states) for key, value in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Become the saved buffer; see `StoredRows.load_state_dict`."""
+        self._check_state(state)
+        self._load_state(state)
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        saved.check_settings(state, {"kind": type(self).__name__})
+        saved.check_keys([key for key in state if "." not in key], ["kind", "seen"])
+        saved.check_counters(state, "seen")
+        for name, part in saved.unprefixed(state, self.parts).items():
+            self.parts[name]._check_state(part)
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        self._seen = state["seen"]
+        for name, part in saved.unprefixed(state, self.parts).items():
+            self.parts[name]._load_state(part)
+
+
+def turns(shares: np.ndarray, n: int) -> list[np.ndarray]:
+    """Deal `n` rows to parts, each row to the part that is furthest behind its share.
+
+    Returns:
+        For each part the rows that are its own, ascending.
+    """
+    given = np.zeros(len(shares))
+    dealt = np.empty(n, np.int64)
+    for row in range(n):
+        behind = np.round((row + 1) * shares - given, 9)  # 0.1 * 3 is not 0.3: ties need rounding
+        dealt[row] = np.argmax(behind)
+        given[dealt[row]] += 1
+    return [np.flatnonzero(dealt == part) for part in range(len(shares))]

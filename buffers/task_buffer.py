@@ -1,0 +1,222 @@
+"""A buffer for every task, side by side in one storage."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Unpack
+
+import numpy as np
+
+from buffers import state as saved
+from buffers.buffer import Buffer, Common
+from buffers.reservoir import ReservoirBuffer
+
+MakePart = Callable[..., Buffer]
+
+
+class TaskBuffer(Buffer):
+    """Gives each task a block of slots, in which a buffer of its own decides what to keep.
+
+    Tasks need not be known beforehand. The block of a task is made when its first row comes: either
+    storage grows by `rows` slots, or, if `shared`, the blocks of all tasks shrink to an equal part
+    of `rows`. Draws are uniform over the rows of all tasks but the current one, which is the task
+    of the last row added; after `end_task` there is no current task until a row is added.
+
+    Args:
+        rows: rows of each task, or of all tasks together if `shared`.
+        kind: what makes a task's buffer: `kind(capacity, **common)`.
+        shared: whether `rows` is one budget for all tasks.
+        draw_current: whether rows of the current task are drawn as well.
+        common: `state, action, extra, seed`, as of `Buffer`.
+    """
+
+    _nothing_to_draw = "no row of an earlier task to sample; add another task or end_task()"
+
+    def __init__(
+        self,
+        rows: int,
+        *,
+        kind: MakePart = ReservoirBuffer,
+        shared: bool = False,
+        draw_current: bool = False,
+        **common: Unpack[Common],
+    ) -> None:
+        super().__init__(rows, **common)
+        self._kind, self._common = kind, common
+        self._shared, self._draw_current = shared, draw_current
+        self._parts: dict[int, Buffer] = {}  # by task, in the order of their blocks
+        self._current: int | None = None
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in self._parts.values())
+
+    @property
+    def rows_per_task(self) -> int:
+        """Rows kept of each of the tasks so far."""
+        return self._quota(len(self._parts))
+
+    @property
+    def capacity(self) -> int:
+        """Rows it can hold of the tasks so far."""
+        return len(self._storage)
+
+    @property
+    def drawable(self) -> int:
+        """Rows that `sample` draws from: those of all tasks but the current one."""
+        return int(self._eligible().sum())
+
+    def end_task(self) -> None:
+        """Take note that the current task ends here: its rows can be drawn from now on."""
+        self._current = None
+
+    def clear(self) -> None:
+        """Drop all rows and forget the tasks. `seen` and the random stream go on."""
+        super().clear()
+        self._parts, self._current = {}, None
+
+    def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
+        """Tell each task's buffer how wrong the learner was on its rows at `index`."""
+        for part, mine, slots in self._by_part(index):
+            part.feedback(slots, td_error[mine])
+
+    def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        task = rows["task"]
+        self._check_room(task)
+        n, known = len(task), {*self._parts, *task[:1].tolist()}
+        if new := next((i for i, value in enumerate(task.tolist()) if value not in known), 0):
+            # Blocks may shrink between the rows before a new task and those from it on.
+            self._insert({name: values[:new] for name, values in rows.items()})
+            self._insert({name: values[new:] for name, values in rows.items()})
+            return self._slots_of_newest(n)
+        slots = np.full(n, -1)
+        for value in dict.fromkeys(task.tolist()):
+            mine = np.flatnonzero(task == value)
+            own = rows if len(mine) == n else {name: v[mine] for name, v in rows.items()}
+            slots[mine] = self._insert_of(value, own)
+            self._current = value if mine[-1] == n - 1 else self._current
+        kept = np.flatnonzero(slots >= 0)
+        self._storage.born[slots[kept]] = self.seen + kept
+        self.seen += n
+        self._added += n
+        return slots
+
+    def _insert_of(self, task: int, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Store rows of one task."""
+        if task not in self._parts:
+            self._open(task)
+        slots = self._parts[task]._insert(rows)
+        first = list(self._parts).index(task) * self.rows_per_task
+        return np.where(slots >= 0, first + slots, -1)
+
+    def _check_room(self, task: np.ndarray) -> None:
+        tasks = len(self._parts.keys() | set(task.tolist()))
+        if self._shared and tasks > self._capacity:
+            raise ValueError(f"{self._capacity} rows are too few for {tasks} tasks; hold more")
+
+    def _slots_of_newest(self, n: int) -> np.ndarray:
+        """Where the newest `n` rows are, -1 where they are no more."""
+        stored = self.rows()
+        order = self._storage.born[stored] - (self.seen - n)
+        slots = np.full(n, -1)
+        slots[order[order >= 0]] = stored[order >= 0]
+        return slots
+
+    def _open(self, task: int) -> None:
+        """Make room for a task."""
+        before = self.rows_per_task
+        self._parts[task] = self._make(before, int(self._rng.integers(2**62)))
+        rows = self.rows_per_task
+        for block, part in enumerate(self._parts.values()):
+            if rows < before:
+                part.shrink(rows)
+                self._storage.move(block * before + np.arange(len(part)), block * rows)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Give each task's buffer its block of the storage."""
+        rows = self.rows_per_task
+        if len(self._storage) < rows * len(self._parts):
+            self._storage.grow(rows * len(self._parts))
+        for block, part in enumerate(self._parts.values()):
+            part._storage = self._storage.block(block * rows, rows)
+
+    def _make(self, rows: int, seed: int = 0) -> Buffer:
+        """A task's buffer, whose own storage is not used."""
+        return self._kind(rows, **self._common | {"seed": seed})
+
+    def _quota(self, tasks: int) -> int:
+        return self._capacity // max(tasks, 1) if self._shared else self._capacity
+
+    def _eligible(self) -> np.ndarray:
+        """Rows of each block that can be drawn."""
+        rows = [
+            0 if task == self._current and not self._draw_current else part.drawable
+            for task, part in self._parts.items()
+        ]
+        return np.array(rows, np.int64)
+
+    def _draw(self, n: int) -> np.ndarray:
+        end = self._eligible().cumsum()
+        block = end.searchsorted(self._rng.integers(end[-1], size=n), side="right")
+        slots = np.empty(n, np.int64)
+        for number, part in enumerate(self._parts.values()):
+            mine = block == number
+            if count := int(np.count_nonzero(mine)):
+                slots[mine] = number * self.rows_per_task + part._draw(count)
+        return slots
+
+    def _weigh(self, slots: np.ndarray) -> np.ndarray:
+        weight = np.ones(len(slots), np.float32)
+        for part, mine, local in self._by_part(slots):
+            weight[mine] = part._weigh(local)
+        return weight
+
+    def _stored(self, slots: np.ndarray) -> np.ndarray:
+        stored = np.zeros(len(slots), bool)
+        for part, mine, local in self._by_part(slots):
+            stored[mine] = part._stored(local)
+        return stored
+
+    def _by_part(self, slots: np.ndarray) -> Iterator[tuple[Buffer, np.ndarray, np.ndarray]]:
+        """Each buffer that some slots belong to: it, which slots, and their numbers there."""
+        block = slots // self.rows_per_task
+        for number, part in enumerate(self._parts.values()):
+            mine = np.flatnonzero(block == number)
+            if len(mine):
+                yield part, mine, slots[mine] - number * self.rows_per_task
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy all that the future of the buffer depends on, as a flat dict."""
+        own = {
+            "kind": type(self).__name__,
+            "capacity": self._capacity,
+            "seen": self.seen,
+            "rng": saved.save_generator(self._rng),
+            "added": self._added,
+            "tasks": list(self._parts),
+            "current": self._current,
+        }
+        parts = [saved.prefixed(str(t), part.state_dict()) for t, part in self._parts.items()]
+        return {key: value for state in (own, *parts) for key, value in state.items()}
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        saved.check_settings(state, {"kind": type(self).__name__, "capacity": self._capacity})
+        own = [key for key in state if "." not in key]
+        names = ["kind", "capacity", "seen", "rng", "added", "tasks", "current"]
+        saved.check_keys(own, names)
+        saved.check_counters(state, "seen", "added")
+        saved.check_generator(self._rng, state["rng"])
+        tasks, current = state["tasks"], state["current"]
+        if not isinstance(tasks, list) or current not in (None, *tasks):
+            raise ValueError(f"state has tasks {tasks}, current {current}")
+        parts = saved.unprefixed(state, [str(task) for task in tasks])
+        rows = self._quota(len(tasks))
+        for part in parts.values():
+            self._make(rows)._check_state(part)
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        self.seen, self._added, self._current = state["seen"], state["added"], state["current"]
+        self._rng.bit_generator.state = state["rng"]
+        rows = self._quota(len(state["tasks"]))
+        self._parts = {task: self._make(rows) for task in state["tasks"]}
+        self._lay_out()
+        for task, part in saved.unprefixed(state, [str(t) for t in self._parts]).items():
+            self._parts[int(task)]._load_state(part)

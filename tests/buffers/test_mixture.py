@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from buffers import Column, MixtureBuffer, ReplayBuffer, ReservoirBuffer
+from buffers.mixture import turns
+
+
+@pytest.fixture
+def parts(shape):
+    return {"new": ReplayBuffer(8, **shape), "old": ReservoirBuffer(16, **shape)}
+
+
+def test_rows_are_dealt_to_the_part_furthest_behind():
+    dealt = turns(np.array([0.5, 0.3, 0.2]), 10)
+    assert [rows.tolist() for rows in dealt] == [[0, 3, 4, 6, 9], [1, 5, 8], [2, 7]]
+
+
+def test_shares_need_not_add_up_to_one(parts, make_rows):
+    buffer = MixtureBuffer(parts, {"new": 3, "old": 1})
+    buffer.add(make_rows(0, 30))
+    assert np.bincount(buffer.sample(400).index % 2).tolist() == [300, 100]
+
+
+def test_a_part_with_nothing_to_draw_leaves_its_share_to_the_others(parts, make_rows):
+    buffer = MixtureBuffer(parts, {"new": 0.5, "old": 0.5})
+    buffer.add(make_rows(0, 30))
+    parts["new"].clear()
+    assert set(buffer.sample(50).index % 2) == {1}
+
+
+@pytest.mark.parametrize(
+    "shares", [{}, {"new": 1}, {"new": 0, "old": 0}, {"new": 1, "old": -1}, {"new": 1, "x": 1}]
+)
+def test_unusable_shares_are_refused(parts, shares):
+    with pytest.raises(ValueError, match="give each of"):
+        MixtureBuffer(parts, shares)
+
+
+def test_parts_of_other_columns_are_refused(parts):
+    parts["other"] = ReplayBuffer(8, state=Column((3,)))
+    with pytest.raises(ValueError, match="'other' has other columns"):
+        MixtureBuffer(parts, dict.fromkeys(parts, 1))
+
+
+def test_an_added_row_is_found_in_the_first_part_that_keeps_it(parts, make_rows):
+    buffer = MixtureBuffer(parts, {"new": 1, "old": 1})
+    index = buffer.add(make_rows(0, 30))
+    for i in np.flatnonzero(index >= 0):
+        assert buffer.read([index[i]])["action"].tolist() == [i]
+    assert (index[22:] % 2 == 0).all()
+    assert set(index[:22] % 2) == {1}

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from scipy.stats import chi2, chisquare
+
+from buffers import BalancedReservoir, ReplayBuffer, TaskBuffer
+
+
+def test_blocks_shrink_to_equal_shares_as_tasks_arrive(make_rows, shape, assert_whole):
+    buffer = BalancedReservoir(12, **shape)
+    for tasks, rows in ((1, 12), (2, 6), (3, 4), (4, 3), (5, 2)):
+        buffer.add(make_rows(100 * tasks, 50, task=tasks))
+        assert [len(buffer.rows(task)) for task in range(1, tasks + 1)] == [rows] * tasks
+        stored = buffer.read(buffer.rows())
+        assert_whole(stored)
+        assert np.array_equal(stored["action"] // 100, stored["task"])
+
+
+def test_what_stays_after_shrinking_is_a_uniform_sample(make_rows, shape):
+    counts = np.zeros(40)
+    for seed in range(300):
+        buffer = BalancedReservoir(12, **shape, seed=seed)
+        buffer.add(make_rows(0, 40, task=0))
+        buffer.add(make_rows(40, 20, task=1))
+        counts[buffer.read(buffer.rows(0))["action"]] += 1
+    assert counts.sum() == 300 * 6
+    statistic = chisquare(counts).statistic / (1 - 6 / 40) * 39 / 40
+    assert chi2.ppf(0.001, 39) < statistic < chi2.ppf(0.999, 39)
+
+
+def test_a_task_that_shrank_goes_on_being_sampled_uniformly(make_rows, shape):
+    counts = np.zeros(40)
+    for seed in range(300):
+        buffer = BalancedReservoir(12, **shape, seed=seed)
+        buffer.add(make_rows(0, 20, task=0))
+        buffer.add(make_rows(40, 20, task=1))
+        buffer.add(make_rows(20, 20, task=0))
+        counts[buffer.read(buffer.rows(0))["action"]] += 1
+    statistic = chisquare(counts).statistic / (1 - 6 / 40) * 39 / 40
+    assert chi2.ppf(0.001, 39) < statistic < chi2.ppf(0.999, 39)
+
+
+def test_a_new_task_within_a_batch_shrinks_the_rows_before_it(make_rows, shape):
+    buffer = BalancedReservoir(8, **shape)
+    slots = buffer.add(make_rows(0, 10, task=np.repeat([0, 1], 5)))
+    kept = slots >= 0
+    assert kept.sum() == 8
+    assert np.array_equal(buffer.read(slots[kept])["action"], np.flatnonzero(kept))
+
+
+def test_more_tasks_than_rows_are_refused_and_nothing_changes(make_rows, shape, assert_equal):
+    buffer = BalancedReservoir(2, **shape)
+    buffer.add(make_rows(0, 6, task=np.arange(6) % 2))
+    before = buffer.state_dict()
+    with pytest.raises(ValueError, match="2 rows are too few for 3 tasks"):
+        buffer.add(make_rows(6, 4, task=np.array([0, 1, 2, 2])))
+    assert_equal(buffer.state_dict(), before)
+
+
+def test_any_buffer_can_choose_a_tasks_rows(make_rows, shape):
+    buffer = TaskBuffer(4, kind=ReplayBuffer, **shape)
+    buffer.add(make_rows(0, 20, task=np.arange(20) % 2))
+    assert sorted(buffer.read(buffer.rows(0))["action"]) == [12, 14, 16, 18]
+    assert sorted(buffer.read(buffer.rows(1))["action"]) == [13, 15, 17, 19]
+
+
+def test_ages_count_the_rows_of_all_tasks(make_rows, shape):
+    buffer = TaskBuffer(4, kind=ReplayBuffer, **shape)
+    for first in range(0, 20, 5):
+        buffer.add(make_rows(first, 5, task=np.arange(first, first + 5) % 2))
+    stored = buffer.read(buffer.rows())["action"]
+    assert np.array_equal(buffer.ages(), 19 - stored)
+
+
+def test_a_ring_that_shrinks_keeps_the_newest_and_goes_on(make_rows, shape):
+    buffer = ReplayBuffer(6, **shape)
+    buffer.add(make_rows(0, 9))
+    buffer.shrink(4)
+    assert buffer.read(buffer.rows())["action"].tolist() == [5, 6, 7, 8]
+    buffer.add(make_rows(9, 2))
+    assert sorted(buffer.read(buffer.rows())["action"]) == [7, 8, 9, 10]
