@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from buffers import state as saved
-from buffers.columns import Column, checked_columns, contents
+from buffers.columns import Column, checked_columns
 from buffers.storage import Storage
+from buffers.views import contents
 
 
 class StoredRows:

@@ -102,6 +102,12 @@ class Buffer(StoredRows):
         """Drop all rows. `seen` and the random stream go on."""
         self._added = 0
 
+    def idle(self) -> str | None:
+        """Say so if the buffer had no choice to make yet: it holds all that it was offered."""
+        if self._added > self._capacity:
+            return None
+        return f"all {self._added:,} rows offered fit into {self._capacity:,}: none was given up"
+
     def shrink(self, capacity: int) -> None:
         """Hold `capacity` rows from now on; which of them stay, the rule of the buffer decides."""
         kept = self._keep(min(capacity, len(self)))

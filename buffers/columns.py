@@ -55,6 +55,7 @@ class Memory(Protocol):
     def add(self, rows: Mapping[str, ArrayLike]) -> np.ndarray: ...  # noqa: D102
     def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample: ...  # noqa: D102
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None: ...  # noqa: D102
+    def idle(self) -> str | None: ...  # noqa: D102
     def end_task(self) -> None: ...  # noqa: D102
     def clear(self) -> None: ...  # noqa: D102
     def read(self, index: ArrayLike) -> dict[str, np.ndarray]: ...  # noqa: D102
@@ -166,13 +167,3 @@ def _as_array(name: str, values: ArrayLike) -> np.ndarray:
         return np.asarray(values)
     except ValueError:
         raise ValueError(f"column {name!r}: expected an array, given a ragged list") from None
-
-
-def contents(task: np.ndarray, ages: np.ndarray) -> dict[str, Any]:
-    """Summarise rows as JSON can hold it: share per task, and age in rows (0 if there are none)."""
-    values, counts = np.unique(task, return_counts=True)
-    age = ages if len(ages) else np.zeros(1)
-    return {
-        "share": {str(t): float(c) / len(task) for t, c in zip(values, counts, strict=True)},
-        "age": {"min": int(age.min()), "median": float(np.median(age)), "max": int(age.max())},
-    }

@@ -53,3 +53,7 @@ class HybridBuffer(MixtureBuffer):
             {"recent": self.recent, "memory": self.memory},
             {"recent": 1 - share, "memory": share},
         )
+
+    def idle(self) -> str | None:
+        """Say so if the memory had no choice to make yet; recent rows may all fit."""
+        return self.memory.idle()

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer
-from buffers.columns import Column, Sample, check_names, checked_columns, checked_rows, contents
+from buffers.columns import Column, Sample, check_names, checked_columns, checked_rows
+from buffers.views import contents
 
 Part = Union[Buffer, "MixtureBuffer"]
 
@@ -130,6 +131,13 @@ class MixtureBuffer:
         """Take note that the current task ends here."""
         for part in self._parts:
             part.end_task()
+
+    def idle(self) -> str | None:
+        """Say so if no part had a choice to make yet."""
+        notes = {name: part.idle() for name, part in self.parts.items()}
+        if None in notes.values():
+            return None
+        return "; ".join(f"{name}: {note}" for name, note in notes.items())
 
     def clear(self) -> None:
         """Drop all rows of all parts. `seen` and the random streams go on."""

@@ -67,6 +67,12 @@ class TaskBuffer(Buffer):
         """Take note that the current task ends here: its rows can be drawn from now on."""
         self._current = None
 
+    def idle(self) -> str | None:
+        """Say so if no task ever had more rows than its share."""
+        if any(part.idle() is None for part in self._parts.values()):
+            return None
+        return f"no task had more than its {self.rows_per_task:,} rows: none was given up"
+
     def clear(self) -> None:
         """Drop all rows and forget the tasks. `seen` and the random stream go on."""
         super().clear()

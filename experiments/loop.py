@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from agents.schedules import linear
+from buffers import Sample
+from buffers.views import duplicates, effective_size
 from experiments.run import Run
 
 Look = Callable[[Run], None]
@@ -49,6 +51,7 @@ def learn_task(run: Run, look: Look) -> None:
             memories.feedback(sample.index, td_error)
             clock.updates += steps
             note_update(run, info, lr, epsilon)
+            note_sample(run, sample)
         look(run)
 
 
@@ -130,6 +133,14 @@ def note_returns(run: Run, reward: np.ndarray, ended: np.ndarray) -> None:
     if ended.any():
         run.history.note(f"train/return/{run.task_name}", run.episode_return[ended])
         run.episode_return[ended] = 0
+
+
+def note_sample(run: Run, sample: Sample) -> None:
+    """Notes what the first member's rows of a round are worth."""
+    index = sample.index[0]
+    size = effective_size(index, sample.weight[0])
+    run.history.note("memory/duplicates", np.array(duplicates(index)))
+    run.history.note("memory/effective_share", np.array(size / len(index)))
 
 
 def note_update(run: Run, info: dict[str, np.ndarray], lr: float, epsilon: float) -> None:

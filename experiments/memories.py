@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from buffers import BUFFERS, Column, Memory, Sample
+from buffers.views import CELLS_LOOKED_AT, coverage
 from envs import SharedSpace
 from experiments.config import Config
 from experiments.seeding import Use, stream
@@ -110,6 +111,20 @@ class Memories:
     def describe(self) -> dict[str, Any]:
         """What the first member's memory holds."""
         return self.buffers[0].describe()
+
+    def coverage(self) -> dict[int, float]:
+        """How different the first member's rows of each task are; see `buffers.views.coverage`."""
+        buffer = self.buffers[0]
+        found = {}
+        for task in map(int, buffer.describe()["share"]):
+            rows = buffer.rows(task)
+            spread = np.linspace(0, len(rows) - 1, min(len(rows), CELLS_LOOKED_AT))
+            found[task] = coverage(buffer.read(rows[spread.astype(int)])["state"])
+        return found
+
+    def idle(self) -> str | None:
+        """What to say if the first member's memory never had to choose."""
+        return self.buffers[0].idle()
 
     def state_dict(self) -> dict[str, Any]:
         """Every buffer's state."""

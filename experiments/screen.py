@@ -68,6 +68,8 @@ def print_outcome(console: Console, summary: dict[str, Any], folder: str) -> Non
     console.print(table)
     for entry in summary["forgotten"]:
         console.print(sentence(entry))
+    if summary["memory"]["idle"]:
+        console.print(f"memory: {summary['memory']['idle']}")
     for name, value in summary["metrics"].items():
         if value["mean"] is not None:
             console.print(f"{name.replace('_', ' '):>20}  {_with_interval(value)}")

@@ -56,6 +56,7 @@ def summarize_run(run: Run) -> dict[str, Any]:
         },
         "metrics": summarize(common, stages) if complete else {},
         "forgotten": forgotten(run, scores, stages),
+        "memory": run.memories.describe() | {"idle": run.memories.idle()},
         "environment_steps": steps,
         "gradient_steps": run.clock.updates * members,
         "wall_seconds": run.clock.seconds,

@@ -45,8 +45,12 @@ class Tracker:
         self._scalar("memory/rows", held["rows"], step)
         for task, share in held["share"].items():
             self._scalar(f"memory/share/{run.sequence.names[int(task)]}", share, step)
+        for task, different in run.memories.coverage().items():
+            self._scalar(f"memory/coverage/{run.sequence.names[task]}", different, step)
         for name, age in held["age"].items():
             self._scalar(f"memory/age_{name}", age, step)
+        if len(ages := run.memories.buffers[0].ages()):
+            self._writer.add_histogram("memory/ages", ages, step)
 
     def scores(self, run: Run, scores: np.ndarray) -> None:
         """Greedy returns of every task, and what is forgotten of those learned before."""

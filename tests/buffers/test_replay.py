@@ -125,6 +125,7 @@ def test_describe_by_hand(make_rows, shape):
         "bytes": 4 * row_bytes,
         "share": {"0": 0.25, "7": 0.75},
         "age": {"min": 0, "median": 1.5, "max": 3},
+        "ages": {"edges": [0, 1, 2, 4], "rows": [1, 1, 2]},
     }
 
 

@@ -102,3 +102,8 @@ def test_a_buffer_is_made_of_the_options_that_it_knows(make_run, changes, kind):
     assert ("q" in buffer.columns) == (kind is HybridBuffer)
     if kind is HybridBuffer:
         assert (buffer.share, buffer.memory.rows_per_task) == (0.3, 40)
+
+
+def test_coverage_is_given_for_each_task_that_is_held(stepped, make_run):
+    assert make_run().memories.coverage() == {}
+    assert stepped.coverage() == {0: 0.5, 1: 0.5}  # two different rows, each of them twice

@@ -52,6 +52,7 @@ def test_the_outcome_is_the_scores_what_was_forgotten_the_metrics_and_the_folder
         "stages": ["A", "B"],
         "scores": [[[20, -500], [470, -400], [110, -90]], [[30, -500], [490, -300], [130, -110]]],
         "forgotten": [entry()],
+        "memory": {"idle": "no task had more than its 500 rows"},
         "reference": {"one": [475.0, -100.0], "one_is": ["solved", "best seen"]},
         "metrics": {
             "average_performance": {"mean": 0.5, "low": 0.375, "high": 0.625},
@@ -72,8 +73,9 @@ def test_the_outcome_is_the_scores_what_was_forgotten_the_metrics_and_the_folder
         "after A": [480, -350],
         "after B": [120, -100],
     }
-    assert text.splitlines()[-5:] == [
+    assert text.splitlines()[-6:] == [
         "A: 480.0 when learned, 120.0 now (25% kept): lost 360.0 while learning B",
+        "memory: no task had more than its 500 rows",
         " average performance  0.500 ± 0.125",
         "           retention  0.250",
         "(on a scale from 0, a random policy, to 1: A 475 (solved), B -100 (best seen))",

@@ -31,13 +31,14 @@ def points(events, tag: str) -> list[tuple[int, float]]:
 
 def test_the_tags_are_the_documented_ones(tracked):
     result, events = tracked
-    per_task = ("eval/return", "train/return", "forgetting", "memory/share")
+    per_task = ("eval/return", "train/return", "forgetting", "memory/share", "memory/coverage")
     wanted = {f"{tag}/{task}" for tag in per_task for task in TASKS}
     assert set(events.Tags()["scalars"]) == wanted | {
         *("learner/loss", "learner/td_loss", "learner/distill_loss", "learner/td_error"),
         *("learner/q", "learner/action_gap", "learner/gradient_norm"),
         *("schedule/epsilon", "schedule/learning_rate", "speed/steps_per_second"),
         *("memory/rows", "memory/age_min", "memory/age_median", "memory/age_max", "task/stage"),
+        *("memory/duplicates", "memory/effective_share"),
         *(f"hparam/{name}" for name in METRICS if result.metrics[name]["mean"] is not None),
     }
     assert set(events.Tags()["images"]) == {"score_matrix", "learning_curves"}

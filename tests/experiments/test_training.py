@@ -61,7 +61,7 @@ def test_a_member_among_three_equals_the_same_member_alone(config, last_state, c
             assert np.allclose(values, among["memories"]["1"][name], atol=1e-3, equal_nan=True)
         else:
             assert np.array_equal(values, among["memories"]["1"][name]), name
-    assert len(single["memories"]["0"]["memory.column.state"]) == 80
+    assert sum(len(single["memories"]["0"][f"memory.{k}.column.state"]) for k in "01") == 80
     for name, values in single["agent"]["learner"].items():
         assert np.allclose(values[0], among["agent"]["learner"][name][1], atol=1e-3), name
     rngs = [state["agent"]["exploration"]["rngs"] for state in (among, single)]
@@ -73,7 +73,7 @@ def test_members_are_unlike_each_other(config, last_state):
     state = last_state(train(config(**SHORT, seeds=2)).folder)
     first, second = state["agent"]["learner"]["theta"]
     assert not np.isclose(first, second).any()
-    actions = [state["memories"][member]["memory.column.action"] for member in "01"]
+    actions = [state["memories"][member]["memory.0.column.action"] for member in "01"]
     assert not np.array_equal(*actions)
 
 

@@ -1,0 +1,68 @@
+"""What a buffer holds and what a sample of it is worth, in numbers to look at."""
+
+from typing import Any
+
+import numpy as np
+
+CELLS_LOOKED_AT = 5_000  # rows; more cost time and tell the same
+
+
+def age_histogram(ages: np.ndarray) -> dict[str, list[int]]:
+    """Count rows by age, in classes that double in width.
+
+    Args:
+        ages: rows offered since each stored row, [rows].
+
+    Returns:
+        `edges`: 0, 1, 2, 4, ... up to beyond the oldest; `rows`: how many are from one edge up to,
+        but not including, the next.
+    """
+    classes = np.ceil(np.log2(ages + 1)).astype(int)  # 0 -> 0, 1 -> 1, 2 and 3 -> 2, ...
+    rows = np.bincount(classes).tolist() if len(ages) else []
+    return {"edges": [0, *(2**power for power in range(len(rows)))], "rows": rows}
+
+
+def duplicates(index: np.ndarray) -> float:
+    """Share of a sample's rows that repeat another of its rows, from 0 to below 1."""
+    return 1 - len(np.unique(index)) / len(index)
+
+
+def effective_size(index: np.ndarray, weight: np.ndarray) -> float:
+    """Rows that count as much as this sample does: (sum w)^2 / sum w^2 (Kish, 1965).
+
+    Args:
+        index: which row each draw is, [n]; the weights of repeated draws add up.
+        weight: importance weight of each draw, [n].
+    """
+    _, row = np.unique(index, return_inverse=True)
+    total = np.bincount(row, weights=weight)
+    return float(total.sum() ** 2 / np.square(total).sum())
+
+
+def coverage(states: np.ndarray) -> float:
+    """Share of rows that are somewhere else than all others, from above 0 to 1.
+
+    Space is cut into cells half a standard deviation of these rows wide; the figure is the number
+    of cells with a row, over the number of rows. Near 1 no row is redundant; a memory full of
+    near-copies has little. Of many rows 5,000 are looked at, evenly spread.
+
+    Args:
+        states: [rows, *shape], at least one row.
+    """
+    spread = np.linspace(0, len(states) - 1, min(len(states), CELLS_LOOKED_AT)).astype(int)
+    flat = states[spread].reshape(len(spread), -1).astype(np.float64)
+    width = flat.std(axis=0) / 2
+    varies = width > 0
+    cells = np.floor(flat[:, varies] / width[varies]).astype(np.int64)
+    return len(np.unique(cells, axis=0)) / len(flat) if varies.any() else 1 / len(flat)
+
+
+def contents(task: np.ndarray, ages: np.ndarray) -> dict[str, Any]:
+    """Summarise rows as JSON can hold it: share per task, and age in rows (0 if there are none)."""
+    values, counts = np.unique(task, return_counts=True)
+    age = ages if len(ages) else np.zeros(1)
+    return {
+        "share": {str(t): float(c) / len(task) for t, c in zip(values, counts, strict=True)},
+        "age": {"min": int(age.min()), "median": float(np.median(age)), "max": int(age.max())},
+        "ages": age_histogram(ages),
+    }

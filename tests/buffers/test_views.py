@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from buffers.views import age_histogram, coverage, duplicates, effective_size
+
+
+def test_ages_are_counted_in_classes_that_double():
+    assert age_histogram(np.array([0, 1, 2, 3, 3, 4, 7, 8])) == {
+        "edges": [0, 1, 2, 4, 8, 16],
+        "rows": [1, 1, 3, 2, 1],
+    }
+    assert age_histogram(np.array([], int)) == {"edges": [0], "rows": []}
+
+
+def test_duplicates_by_hand():
+    assert duplicates(np.array([3, 3, 3, 5])) == 0.5
+    assert duplicates(np.arange(4)) == 0
+
+
+@pytest.mark.parametrize(
+    ("index", "weight", "size"),
+    [
+        ([0, 1, 2, 3], [1, 1, 1, 1], 4),
+        ([0, 1, 2, 3], [5, 5, 5, 5], 4),
+        ([0, 0, 0, 0], [1, 1, 1, 1], 1),
+        ([0, 0, 1], [1, 1, 1], 9 / 5),
+        ([0, 1], [3, 1], 16 / 10),
+    ],
+)
+def test_the_effective_size_by_hand(index, weight, size):
+    assert effective_size(np.array(index), np.array(weight)) == pytest.approx(size)
+
+
+def test_copies_cover_one_cell_and_distant_rows_a_cell_each():
+    assert coverage(np.ones((8, 2))) == 1 / 8
+    assert coverage(np.array([[0.0], [1.0], [2.0], [3.0]])) == 1  # half a deviation is 0.56
+    assert coverage(np.repeat([[0.0, 5.0], [9.0, 5.0]], 4, axis=0)) == 2 / 8
+
+
+def test_images_have_a_coverage():
+    states = np.zeros((4, 1, 2, 2), np.uint8)
+    states[2:, 0, 1, 1] = 200
+    assert coverage(states) == 0.5
