@@ -31,12 +31,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def run(envs: str, variant: str, seeds: int, logdir: str) -> dict[str, Any]:
-    """One run of all members."""
+def run(envs: str, variant: str, seeds: int, logdir: str, **changes: Any) -> dict[str, Any]:
+    """One run of all members: the variant's changes to the defaults, and further ones."""
     name = f"retention-{envs.replace(',', '-')}-{variant}"
     config = Config(
         envs=envs, seeds=seeds, eval_interval=0, logdir=logdir, name=name, overwrite=True,
-        **VARIANTS[variant],
+        **VARIANTS.get(variant, {}), **changes,
     )  # fmt: skip
     summary = train(config).summary
     scores, random = np.array(summary["scores"]), np.array(summary["reference"]["random"])

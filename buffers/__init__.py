@@ -28,8 +28,16 @@ BUFFERS: dict[str, Callable[..., Memory]] = {
     "balanced": BalancedReservoir,
 }
 
+# What can choose the rows of each task in a TaskBuffer or a HybridBuffer.
+MEMORIES: dict[str, Callable[..., Buffer]] = {
+    name: kind
+    for name, kind in BUFFERS.items()
+    if isinstance(kind, type) and issubclass(kind, Buffer) and not issubclass(kind, TaskBuffer)
+}
+
 __all__ = [
     "BUFFERS",
+    "MEMORIES",
     "BalancedReservoir",
     "Buffer",
     "Column",

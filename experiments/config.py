@@ -9,7 +9,7 @@ from typing import Any
 
 from agents import AGENTS, NETWORKS, DQNOptions
 from agents.methods import make_methods
-from buffers import BUFFERS
+from buffers import BUFFERS, MEMORIES
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,10 @@ class RunOptions:
     agent: str = "dqn"
     """Agent: `dqn`."""
     buffer: str = "hybrid"
-    """Memory: `hybrid` (recent steps, and rows of earlier tasks) or `fifo` (recent steps only)."""
+    """Memory: `hybrid` (recent steps, and rows of earlier tasks), `fifo` (recent steps only), or
+    another of the registry: see docs/buffers.md."""
+    memory: str = "reservoir"
+    """What chooses the rows of each task in a hybrid memory: `reservoir`, or another buffer."""
     capacity: int = 50_000
     """Recent transitions kept."""
     rows_per_task: int = 2_000
@@ -102,7 +105,12 @@ class Config(Flags):
         """
         DQNOptions.__post_init__(self)
         make_methods(self)
-        for field, registry in (("agent", AGENTS), ("buffer", BUFFERS), ("network", NETWORKS)):
+        for field, registry in (
+            ("agent", AGENTS),
+            ("buffer", BUFFERS),
+            ("memory", MEMORIES),
+            ("network", NETWORKS),
+        ):
             _choose(field, getattr(self, field), registry)
         for field in _POSITIVE:
             if getattr(self, field) < 1:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from buffers import BUFFERS, Column, Memory, Sample
+from buffers import BUFFERS, MEMORIES, Column, Memory, Sample
 from buffers.views import CELLS_LOOKED_AT, coverage
 from envs import SharedSpace
 from experiments.config import Config
@@ -46,6 +46,7 @@ class Memories:
             "clear_at_switch": config.clear_at_switch,
             "rows_per_task": config.rows_per_task,
             "share": config.memory_share,
+            "kind": MEMORIES[config.memory],
         }
         buffers = [make_buffer(config.buffer, options, seed=rng, **columns) for rng in rngs]
         return Memories(buffers, config.num_envs)
