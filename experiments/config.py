@@ -105,12 +105,7 @@ class Config(Flags):
         """
         DQNOptions.__post_init__(self)
         make_methods(self)
-        for field, registry in (
-            ("agent", AGENTS),
-            ("buffer", BUFFERS),
-            ("memory", MEMORIES),
-            ("network", NETWORKS),
-        ):
+        for field, registry in _REGISTRIES.items():
             _choose(field, getattr(self, field), registry)
         for field in _POSITIVE:
             if getattr(self, field) < 1:
@@ -149,6 +144,12 @@ class Config(Flags):
         return Config(**values | {"hidden": tuple(values["hidden"])})
 
 
+_REGISTRIES: dict[str, dict[str, Any]] = {
+    "agent": AGENTS,
+    "buffer": BUFFERS,
+    "memory": MEMORIES,
+    "network": NETWORKS,
+}
 FREE_ON_RESUME = {"resume", "logdir", "name", "overwrite"}
 _POSITIVE = (
     *("steps", "capacity", "rows_per_task", "batch_size", "train_interval", "gradient_steps"),
