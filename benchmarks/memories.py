@@ -1,4 +1,4 @@
-"""Which rows of an earlier task are worth keeping? Every memory at equal size, same everything else.
+"""Which rows of an earlier task are worth keeping? Every memory at equal size, all else the same.
 
     python benchmarks/memories.py --rows 500 2000 --seeds 10
 

@@ -27,6 +27,8 @@ class HybridBuffer(MixtureBuffer):
         rows_per_task: rows the memory keeps of each task.
         share: of a sample, from 0 to 1, drawn from earlier tasks.
         kind: what chooses the rows of a task; by default a reservoir.
+        draw_current: whether the memory's rows of the current task are drawn as well, so that one
+            that goes on for long is not only learnt from its newest rows.
         common: `state, action, extra, seed`, as of `Buffer`.
     """
 
@@ -38,6 +40,7 @@ class HybridBuffer(MixtureBuffer):
         rows_per_task: int = 500,
         share: float = 0.5,
         kind: MakePart = ReservoirBuffer,
+        draw_current: bool = False,
         **common: Unpack[Common],
     ) -> None:
         if not 0 <= share <= 1:
@@ -48,7 +51,7 @@ class HybridBuffer(MixtureBuffer):
         common["seed"] = seeds[0]
         self.recent: Buffer = ReplayBuffer(capacity, clear_at_switch=clear_at_switch, **common)
         common["seed"] = seeds[1]
-        self.memory = TaskBuffer(rows_per_task, kind=kind, **common)
+        self.memory = TaskBuffer(rows_per_task, kind=kind, draw_current=draw_current, **common)
         super().__init__(
             {"recent": self.recent, "memory": self.memory},
             {"recent": 1 - share, "memory": share},

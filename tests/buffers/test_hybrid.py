@@ -136,3 +136,12 @@ def test_the_state_of_another_kind_of_buffer_is_refused(two_tasks):
         buffer.load_state_dict(buffer.recent.state_dict())
     with pytest.raises(ValueError):
         buffer.recent.load_state_dict(buffer.state_dict())
+
+
+def test_rows_of_the_current_task_are_drawn_from_memory_on_request(make_rows, shape):
+    buffer = HybridBuffer(4, rows_per_task=8, draw_current=True, **shape)
+    buffer.add(make_rows(0, 100))
+    sample = buffer.sample(40)
+    assert (sample.index % 2 == 1).sum() == 20
+    assert sample.data["action"][sample.index % 2 == 0].min() >= 96
+    assert sample.data["action"][sample.index % 2 == 1].min() < 96
