@@ -46,14 +46,16 @@ class Rows(Mapping[str, np.ndarray]):
 
     def some(self, which: slice | np.ndarray) -> "Rows":
         """Return some of the rows."""
-        return Rows(self._columns, {k: v[which] for k, v in self.given.items()})
+        if isinstance(which, slice):
+            return Rows(self._columns, {k: v[which] for k, v in self.given.items()})
+        return Rows(self._columns, {k: v.take(which, axis=0) for k, v in self.given.items()})
 
     def write(self, views: Mapping[str, np.ndarray], first: int) -> None:
         """Write the rows to consecutive rows, from `first` on, of arrays by column name."""
-        last = first + self.n
+        to = slice(first, first + self.n)
         for name, target in views.items():
             values = self.given.get(name)
-            target[first:last] = self._columns[name].fill if values is None else values
+            target[to] = self._columns[name].fill if values is None else values
 
 
 def as_rows(columns: Mapping[str, Column], rows: Mapping[str, np.ndarray]) -> Rows:

@@ -75,6 +75,8 @@ class Storage:
         """Write row i, born at `seen + i`, to slots[i], unless that is -1; no slot twice."""
         rows = as_rows(self.layout.columns, rows)
         self.count_to(seen + rows.n)
+        if rows.record is not None:
+            return self._put_one(int(slots[0]), rows.record, seen)
         kept = np.flatnonzero(slots >= 0)
         if not len(kept):
             return
@@ -88,21 +90,20 @@ class Storage:
     def put_run(self, first: int, rows: Rows, seen: int) -> None:
         """Write the rows, born from `seen` on, to the slots from `first` on."""
         self.count_to(seen + rows.n)
-        if rows.record is None:
-            rows.write(self.data, first)
-            self.born[first : first + rows.n] = np.arange(seen, seen + rows.n)
-        else:
-            self._put_one(first, rows.record, seen)
+        if rows.record is not None:
+            return self._put_one(first, rows.record, seen)
+        rows.write(self.data, first)
+        self.born[first : first + rows.n] = np.arange(seen, seen + rows.n)
 
     def _put_one(self, slot: int, record: Records, born: int) -> None:
+        if slot < 0:
+            return
         for raw, values in zip(self._records, record):  # noqa: B905 (strict takes time)
             raw[slot] = values
         self.born[slot] = born
 
     def pack(self, rows: Rows) -> Records:
         """Return the rows as they are stored."""
-        if rows.record:
-            return rows.record
         batch = self.layout.batch(rows.n)
         rows.write(batch.columns(), 0)
         return batch.records

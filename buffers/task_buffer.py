@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from buffers import state as saved
-from buffers.buffer import Buffer, Common
+from buffers.buffer import Buffer, Common, uniform
 from buffers.reservoir import ReservoirBuffer
 from buffers.rows import Rows, as_rows
 
@@ -169,7 +169,7 @@ class TaskBuffer(Buffer):
 
     def _draw(self, n: int) -> np.ndarray:
         end = self._eligible().cumsum()
-        block = end.searchsorted(self._rng.integers(end[-1], size=n), side="right")
+        block = end.searchsorted(uniform(self._rng, int(end[-1]), n), side="right")
         slots = np.empty(n, np.int64)
         for number, part in enumerate(self._parts.values()):
             mine = block == number
