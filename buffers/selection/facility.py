@@ -5,6 +5,8 @@ from numpy.typing import ArrayLike
 
 from buffers.selection.points import Points
 
+AT_ONCE = 8  # gains computed in one product; one by one takes twice as long
+
 
 def facility_location(
     features: ArrayLike, k: int, *, weight: ArrayLike = 1.0, gain: np.ndarray | None = None
@@ -16,7 +18,8 @@ def facility_location(
     (Mirzasoleiman, Bilmes and Leskovec, 2020), on features rather than gradients. The result is
     worth at least 1 - 1/e of the best there is (Nemhauser, Wolsey and Fisher, 1978).
     Lazy (Minoux, 1978): a row's gain only falls, so that most need not be computed again. Costs
-    (d + 4) n^2 operations and as many n (d + 6) as gains are computed, some times k.
+    (d + 4) n^2 operations and some n (d + 6) for each gain computed, of which there are 5 to 15
+    times k.
 
     Args:
         features: [n, d].
@@ -38,17 +41,20 @@ def facility_location(
     bound = farthest * weights.sum() - paid  # on every row's gain, from above
     distance = np.full(n, farthest)  # to the nearest chosen row
     for i in range(k):
+        some = min(AT_ONCE, n - i)  # none that is chosen already
         while True:
-            row = int(bound.argmax())
-            saved = np.maximum(distance - _root(points.squared(row)), 0)
-            bound[row] = weights @ saved
-            if bound[row] >= bound.max():
+            rows = bound.argpartition(n - some)[n - some :]
+            ((_, squared),) = points.blocks(rows)
+            saved = np.maximum(distance - _root(squared), 0)
+            bound[rows] = saved @ weights
+            best = int(bound[rows].argmax())
+            if bound[rows[best]] >= bound.max():
                 break
-        index[i] = row
-        distance -= saved
+        index[i] = rows[best]
+        distance -= saved[best]
         if gain is not None:
-            gain[i] = bound[row]
-        bound[row] = -np.inf
+            gain[i] = bound[index[i]]
+        bound[index[i]] = -np.inf
     return index
 
 

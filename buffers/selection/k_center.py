@@ -38,6 +38,6 @@ def k_center(features: ArrayLike, k: int, *, gain: np.ndarray | None = None) -> 
         row = int(distance.argmax())
         reach[i + 1] = distance[row]
     if gain is not None:
-        reach[:1] = reach[1:2]
+        reach[0] = reach[min(k, 1)]
         gain[:] = np.sqrt(np.maximum(reach[:k], 0))
     return index
