@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -321,6 +322,21 @@ def test_features_may_be_a_function_of_all_columns():
     buffer.add(line([0, 1, 2, 3, 4], reward=np.array([5, 5, 5, 9, 0])))
     assert asked == [set(buffer.columns)]
     assert sorted(buffer.read(buffer.rows())["reward"]) == [0, 5, 5, 9]
+
+
+def test_rows_can_be_compared_by_what_a_network_makes_of_them():
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    with torch.no_grad():
+        network[0].weight[:] = torch.tensor([[1.0, 0.0]])  # all that it sees is the first number
+
+    def hidden(rows):
+        return network[:2](torch.from_numpy(rows["state"])).detach()
+
+    buffer = CoresetBuffer(8, state=Column((2,)), features=hidden)
+    state = np.array([[0, 9], [0, -9], [0, 7], [0, -7], [1, 0], [2, 0], [3, 0], [4, 0]])
+    buffer.add(line(np.zeros(8)) | {"state": state, "next_state": state})
+    buffer.add(line([0]) | {"state": [[5, 0]], "next_state": [[5, 0]]})
+    assert {1, 2, 3, 4, 5} <= set(buffer.read(buffer.rows())["state"][:, 0])
 
 
 def test_features_that_are_not_finite_are_refused_and_nothing_changes(assert_equal):
