@@ -7,6 +7,7 @@ import numpy as np
 
 from buffers.columns import Column, check_names
 from buffers.layout import Batch, Layout, Records
+from buffers.memory import check_fits
 from buffers.rows import Rows, as_rows
 from buffers.state import check_array
 
@@ -24,6 +25,7 @@ class Storage:
 
     def __init__(self, columns: Mapping[str, Column], slots: int) -> None:
         layout = Layout(columns)
+        check_fits(layout, slots)
         self._hold(layout, layout.zeros(slots), np.zeros(slots, np.uint32))
 
     def _hold(self, layout: Layout, records: Records, born: np.ndarray) -> None:
@@ -58,6 +60,7 @@ class Storage:
 
     def grow(self, slots: int) -> None:
         """Append empty slots, `slots` in all."""
+        check_fits(self.layout, slots)
         more = slots - len(self)
         pairs = zip(self._records, self.layout.zeros(more), strict=True)
         records = tuple(np.concatenate(pair) for pair in pairs)
@@ -83,6 +86,7 @@ class Storage:
         every = len(kept) == rows.n
         target = slots if every else slots.take(kept)
         packed = self.pack(rows if every else rows.some(kept))
+        self._before_writing(target)
         for raw, record in zip(self._records, packed, strict=True):
             raw[target] = record
         self.born[target] = seen + kept
@@ -92,15 +96,23 @@ class Storage:
         self.count_to(seen + rows.n)
         if rows.record is not None:
             return self._put_one(first, rows.record, seen)
+        self._before_writing(slice(first, first + rows.n))
         rows.write(self.data, first)
         self.born[first : first + rows.n] = np.arange(seen, seen + rows.n)
 
     def _put_one(self, slot: int, record: Records, born: int) -> None:
         if slot < 0:
             return
+        self._before_writing(slice(slot, slot + 1))
         for raw, values in zip(self._records, record):  # noqa: B905 (strict takes time)
             raw[slot] = values
         self.born[slot] = born
+
+    def _before_writing(self, slots: slice | np.ndarray) -> None:
+        """Take note that these slots will be written to; no slot twice."""
+
+    def commit(self, seen: int, added: int) -> None:
+        """Take note that an operation is complete, with the buffer's counters after it."""
 
     def pack(self, rows: Rows) -> Records:
         """Return the rows as they are stored."""
@@ -123,6 +135,7 @@ class Storage:
         """Write some columns of the rows in `slots`."""
         last = last_writes(slots)
         kept = last >= 0
+        self._before_writing(last[kept])
         for name, values in columns.items():
             self.data[name][last[kept]] = values[kept]
 

@@ -41,6 +41,8 @@ class TaskBuffer(Buffer):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(rows, **common)
+        common.pop("storage", None)
+        common.pop("path", None)
         self._kind, self._common = kind, common
         self._shared, self._draw_current = shared, draw_current
         self._parts: dict[int, Buffer] = {}  # by task, in the order of their blocks
@@ -91,7 +93,7 @@ class TaskBuffer(Buffer):
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
         task = rows["task"]
-        self._check_room(task)
+        self._make_room(task)
         n, known = len(task), {*self._parts, *task[:1].tolist()}
         if new := next((i for i, value in enumerate(task.tolist()) if value not in known), 0):
             # Blocks may shrink between the rows before a new task and those from it on.
@@ -110,6 +112,7 @@ class TaskBuffer(Buffer):
         self._storage.born[slots[kept]] = self.seen + kept
         self.seen += n
         self._added += n
+        self._commit()
         return slots
 
     def _insert_of(self, task: int, rows: Rows) -> np.ndarray:
@@ -120,10 +123,17 @@ class TaskBuffer(Buffer):
         first = list(self._parts).index(task) * self.rows_per_task
         return np.where(slots >= 0, first + slots, -1)
 
-    def _check_room(self, task: np.ndarray) -> None:
+    def _make_room(self, task: np.ndarray) -> None:
+        """Let storage grow for the tasks that are new, before anything else changes."""
         tasks = len(self._parts.keys() | set(task.tolist()))
         if self._shared and tasks > self._capacity:
             raise ValueError(f"{self._capacity} rows are too few for {tasks} tasks; hold more")
+        self._grow(tasks)
+
+    def _grow(self, tasks: int) -> None:
+        if len(self._storage) < (slots := self._quota(tasks) * tasks):
+            self._storage.grow(slots)
+            self._lay_out()
 
     def _slots_of_newest(self, n: int) -> np.ndarray:
         """Where the newest `n` rows are, -1 where they are no more."""
@@ -147,8 +157,6 @@ class TaskBuffer(Buffer):
     def _lay_out(self) -> None:
         """Give each task's buffer its block of the storage."""
         rows = self.rows_per_task
-        if len(self._storage) < rows * len(self._parts):
-            self._storage.grow(rows * len(self._parts))
         for block, part in enumerate(self._parts.values()):
             part._storage = self._storage.block(block * rows, rows)
 
@@ -204,12 +212,13 @@ class TaskBuffer(Buffer):
             "capacity": self._capacity,
             "seen": self.seen,
             "rng": saved.save_generator(self._rng),
-            "added": self._added,
-            "tasks": list(self._parts),
-            "current": self._current,
+            **self._counters(),
         }
         parts = [saved.prefixed(str(t), part.state_dict()) for t, part in self._parts.items()]
         return {key: value for state in (own, *parts) for key, value in state.items()}
+
+    def _counters(self) -> dict[str, Any]:
+        return {"added": self._added, "tasks": list(self._parts), "current": self._current}
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
         saved.check_settings(state, {"kind": type(self).__name__, "capacity": self._capacity})
@@ -227,6 +236,7 @@ class TaskBuffer(Buffer):
             self._make(rows)._check_state(part)
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
+        self._grow(len(state["tasks"]))
         self.seen, self._added, self._current = state["seen"], state["added"], state["current"]
         self._rng.bit_generator.state = state["rng"]
         self._storage.count_to(self.seen)
