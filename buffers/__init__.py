@@ -13,6 +13,7 @@ from collections.abc import Callable
 from buffers.buffer import Buffer
 from buffers.columns import Column, Memory, Sample
 from buffers.hybrid import HybridBuffer
+from buffers.memory import bytes_needed
 from buffers.mixture import MixtureBuffer
 from buffers.nstep import NStep
 from buffers.replay import ReplayBuffer
@@ -50,4 +51,5 @@ __all__ = [
     "Sample",
     "TaskBuffer",
     "TaskReservoir",
+    "bytes_needed",
 ]

@@ -85,7 +85,10 @@ class StoredRows:
 
     def rows(self, task: int | None = None) -> np.ndarray:
         """Index of every stored row, or of those of one task; int64, ascending."""
-        rows = np.flatnonzero(self._stored(np.arange(self.capacity)))
+        if type(self)._stored is StoredRows._stored:  # no need to look at empty slots
+            rows = np.arange(len(self))
+        else:
+            rows = np.flatnonzero(self._stored(np.arange(self.capacity)))
         return rows if task is None else rows[self._storage.data["task"][rows] == task]
 
     def _stored(self, slots: np.ndarray) -> np.ndarray:

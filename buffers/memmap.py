@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -65,8 +65,7 @@ class MemmapStorage(Storage):
             self._map(slots)
             self._recover()
         else:
-            self._make(slots)
-            _write_whole(self._folder / ABOUT, json.dumps(about, indent=1))
+            self._make(slots, json.dumps(about, indent=1))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a memmap is not pickled: its rows are in files; use state_dict")
@@ -99,16 +98,18 @@ class MemmapStorage(Storage):
             if size != expected:
                 raise ValueError(f"{self._folder / name}: expected {expected} bytes, found {size}")
 
-    def _make(self, slots: int) -> None:
+    def _make(self, slots: int, about: str) -> None:
         """Make all files, or none if there is no room for them."""
         names = (HEAD_FILE, *self._row_bytes(), *self._row_bytes("undo"))
-        files = [self._folder / name for name in names]
+        files, part = [self._folder / name for name in names], self._folder / "about.part"
         try:
             for file in files:
                 file.write_bytes(b"")
             self._map(slots)
+            part.write_text(about)
+            part.replace(self._folder / ABOUT)  # it is there only if all others are, as a whole
         except OSError:
-            for file in (*files, self._folder / LOCK):
+            for file in (*files, part, self._folder / LOCK):
                 file.unlink(missing_ok=True)
             if not any(self._folder.iterdir()):
                 self._folder.rmdir()
@@ -174,7 +175,7 @@ class MemmapStorage(Storage):
         self._head[UNSOUND] = self._rearranged = True
         super().move(slots, first)
 
-    def grow(self, slots: int) -> None:
+    def grow(self, slots: int, used: Iterable[slice] = ()) -> None:
         """Append empty slots; the folder cannot be opened again from then on."""
         self._head[UNSOUND] = self._rearranged = True
         self._map_rows(slots)
@@ -209,10 +210,3 @@ def _mapped(file: Path, rows: int, row_bytes: int) -> np.ndarray:
 def _plain(columns: Mapping[str, Column]) -> dict[str, Any]:
     """Columns as JSON has them."""
     return {k: [list(c.shape), np.dtype(c.dtype).str, c.fill] for k, c in columns.items()}
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """Write a file that is there as a whole or not at all."""
-    part = file.with_suffix(".part")
-    part.write_text(text)
-    part.replace(file)

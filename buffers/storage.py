@@ -1,6 +1,6 @@
 """The memory of a buffer: rows in slots, packed. It knows nothing of what to keep."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -58,14 +58,15 @@ class Storage:
         for values in (self.born, *self._records):
             values[first : first + len(slots)] = values[slots]
 
-    def grow(self, slots: int) -> None:
-        """Append empty slots, `slots` in all."""
+    def grow(self, slots: int, used: Iterable[slice] = (slice(None),)) -> None:
+        """Append empty slots, `slots` in all; only those in `used` keep their rows."""
         check_fits(self.layout, slots)
-        more = slots - len(self)
-        pairs = zip(self._records, self.layout.zeros(more), strict=True)
-        records = tuple(np.concatenate(pair) for pair in pairs)
-        born = np.concatenate([self.born, np.zeros(more, self.born.dtype)])
-        self._hold(self.layout, records, born)
+        *records, born = (*self.layout.zeros(slots), np.zeros(slots, self.born.dtype))
+        for part in used:  # copying the others would take memory for rows that are not there
+            last = part.indices(len(self))[1]
+            for new, old in zip((*records, born), (*self._records, self.born), strict=True):
+                new[part.start or 0 : last] = old[part]
+        self._hold(self.layout, tuple(records), born)
 
     def count_to(self, seen: int) -> bool:
         """Make sure that `born` can tell `seen` rows apart; return whether it is a new array."""

@@ -85,6 +85,12 @@ class TaskBuffer(Buffer):
         super().clear()
         self._parts, self._current = {}, None
 
+    def rows(self, task: int | None = None) -> np.ndarray:
+        """Index of every stored row, or of those of one task; int64, ascending."""
+        parts = enumerate(self._parts.items())
+        mine = [k * self.rows_per_task + p.rows() for k, (t, p) in parts if task in (None, t)]
+        return np.concatenate([np.empty(0, np.int64), *mine])
+
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell each task's buffer how wrong the learner was on its rows at `index`."""
         for part, mine, slots in self._by_part(index):
@@ -132,8 +138,14 @@ class TaskBuffer(Buffer):
 
     def _grow(self, tasks: int) -> None:
         if len(self._storage) < (slots := self._quota(tasks) * tasks):
-            self._storage.grow(slots)
+            self._storage.grow(slots, list(self._used()))
             self._lay_out()
+
+    def _used(self) -> Iterator[slice]:
+        """Of each block the slots up to the last that has a row."""
+        for block, part in enumerate(self._parts.values()):
+            first = block * self.rows_per_task
+            yield slice(first, first + int(part.rows().max(initial=-1)) + 1)
 
     def _slots_of_newest(self, n: int) -> np.ndarray:
         """Where the newest `n` rows are, -1 where they are no more."""
