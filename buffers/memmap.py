@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from buffers.columns import Column
-from buffers.layout import Layout
+from buffers.layout import Layout, Records
 from buffers.storage import Storage, last_writes
 
 VERSION = 1
@@ -144,6 +144,11 @@ class MemmapStorage(Storage):
         commit[SEEN], commit[ADDED] = seen, added
         commit[SEQUENCE] = self._sequence  # the one store that counts
         self._head[UNSOUND] = self._rearranged
+
+    def _put_one(self, slot: int, record: Records, born: int) -> None:
+        if slot >= 0:
+            self._before_writing(slice(slot, slot + 1))
+        super()._put_one(slot, record, born)
 
     def _before_writing(self, slots: slice | np.ndarray) -> None:
         """Copy the rows in these slots to where they are put back from."""

@@ -104,7 +104,6 @@ class Storage:
     def _put_one(self, slot: int, record: Records, born: int) -> None:
         if slot < 0:
             return
-        self._before_writing(slice(slot, slot + 1))
         for raw, values in zip(self._records, record):  # noqa: B905 (strict takes time)
             raw[slot] = values
         self.born[slot] = born

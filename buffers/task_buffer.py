@@ -99,17 +99,18 @@ class TaskBuffer(Buffer):
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
         task = rows["task"]
-        self._make_room(task)
-        n, known = len(task), {*self._parts, *task[:1].tolist()}
-        if new := next((i for i, value in enumerate(task.tolist()) if value not in known), 0):
+        n, tasks = len(task), distinct(task)
+        self._make_room(tasks)
+        if later := [value for value in tasks[1:] if value not in self._parts]:
             # Blocks may shrink between the rows before a new task and those from it on.
+            new = int(np.argmax(task == later[0]))
             self._insert(rows.some(slice(new)))
             self._insert(rows.some(slice(new, None)))
             return self._slots_of_newest(n)
         if self._storage.count_to(self.seen + n):
             self._lay_out()
         slots = np.full(n, -1)
-        for value in dict.fromkeys(task.tolist()):
+        for value in tasks:
             mine = np.flatnonzero(task == value)
             own = rows if len(mine) == n else rows.some(mine)
             slots[mine] = self._insert_of(value, own)
@@ -129,12 +130,12 @@ class TaskBuffer(Buffer):
         first = list(self._parts).index(task) * self.rows_per_task
         return np.where(slots >= 0, first + slots, -1)
 
-    def _make_room(self, task: np.ndarray) -> None:
+    def _make_room(self, tasks: list[int]) -> None:
         """Let storage grow for the tasks that are new, before anything else changes."""
-        tasks = len(self._parts.keys() | set(task.tolist()))
-        if self._shared and tasks > self._capacity:
-            raise ValueError(f"{self._capacity} rows are too few for {tasks} tasks; hold more")
-        self._grow(tasks)
+        number = len(self._parts.keys() | set(tasks))
+        if self._shared and number > self._capacity:
+            raise ValueError(f"{self._capacity} rows are too few for {number} tasks; hold more")
+        self._grow(number)
 
     def _grow(self, tasks: int) -> None:
         if len(self._storage) < (slots := self._quota(tasks) * tasks):
@@ -257,3 +258,10 @@ class TaskBuffer(Buffer):
         self._lay_out()
         for task, part in saved.unprefixed(state, [str(t) for t in self._parts]).items():
             self._parts[int(task)]._load_state(part)
+
+
+def distinct(task: np.ndarray) -> list[int]:
+    """Each task once, in the order of their first rows."""
+    if len(task) and (task == task[0]).all():  # nearly always; a fifth of the time
+        return [int(task[0])]
+    return list(dict.fromkeys(task.tolist()))
