@@ -44,7 +44,9 @@ def files_up_to(size: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", BUFFERS)
 def test_it_does_the_same_as_in_memory(kind, make, shape, filled, make_rows, assert_equal):
-    in_files, in_memory = filled(make(BUFFERS[kind])), filled(BUFFERS[kind](16, **shape))
+    extra = {"extra": shape["extra"] | getattr(BUFFERS[kind], "needs", {})}
+    in_files = filled(make(BUFFERS[kind], **extra))
+    in_memory = filled(BUFFERS[kind](16, **shape | extra))
     for first, n in ((60, 1), (61, 40), (101, 3)):
         rows = make_rows(first, n, task=2)
         assert np.array_equal(in_files.add(rows), in_memory.add(rows))
