@@ -1,6 +1,6 @@
 """The memories beside the replay buffers of other libraries: speed, bytes, and whether it is right.
 
-    python benchmarks/replay.py --out benchmarks/results/replay.json
+    python benchmarks/replay.py --memmap /tmp/rows --out benchmarks/results/replay.json
 
 One core. All operations of a line are timed in turn, several rounds, and the best round counts: a
 busy machine then disturbs all alike. Figures are calls per second for samples and rows per second
@@ -14,6 +14,8 @@ does each row's state belong to its reward, and is every row drawn equally often
 
 import argparse
 import json
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -75,7 +77,9 @@ def prioritized(capacity: int, batch: int) -> dict[str, Operation]:
 
 
 def make(kind: str, capacity: int) -> Any:
-    return BUFFERS[kind](capacity, state=Column((FLOATS,)))
+    """A memory of a kind, with the columns that it needs beside the usual ones."""
+    extra = getattr(BUFFERS[kind], "needs", {})
+    return BUFFERS[kind](capacity, state=Column((FLOATS,)), extra=extra)
 
 
 def rates(operations: dict[str, Operation], rounds: int, seconds: float) -> dict[str, float]:
@@ -121,6 +125,24 @@ def own_adds(capacity: int, batch: int, streams: list[int]) -> dict[str, Operati
     return operations
 
 
+def k_center_seconds(rows: int = 10_000, features: int = 64, chosen: int = 1_000) -> float | None:
+    """Time of choosing rows that are far apart, if we can."""
+    try:
+        from buffers.selection import k_center
+    except ImportError:
+        return None
+    values = np.random.default_rng(0).normal(size=(rows, features))
+    return 1 / rates({"k_center": lambda: k_center(values, chosen)}, 3, 0)["k_center"]
+
+
+def memmap(folder: Path) -> dict[str, Any]:
+    """What replay_memmap.py says, in a process of its own."""
+    script = Path(__file__).with_name("replay_memmap.py")
+    command = [sys.executable, str(script), "--folder", str(folder)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    return dict(json.loads(found.stdout))
+
+
 def subjects(capacity: int, batch: int) -> tuple[dict[str, Subject], list[str]]:
     """Ours and those of the libraries that are installed; names of the others."""
     found, missing = {"Retain": retain(capacity, batch)}, []
@@ -149,6 +171,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "missing": missing,
         "rates": lines,
         "own_adds": {name: rate * args.batch for name, rate in adds.items()},
+        "k_center_seconds": k_center_seconds(),
+        "memmap": memmap(args.memmap) if args.memmap else None,
         "bytes_per_row": {name: s.bytes / args.capacity for name, s in found.items()},
         "checks": {name: check(s, args.capacity, args.samples) for name, s in found.items()},
     }
@@ -200,6 +224,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.05, help="of each operation and round")
     parser.add_argument("--samples", type=int, default=400, help="looked at of each library")
+    parser.add_argument("--memmap", type=Path, metavar="FOLDER", help="ten million rows in files")
     parser.add_argument("--out", type=Path, help="a file for the figures, JSON")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -207,6 +232,10 @@ def main() -> None:
     console = Console(width=150)
     console.print(peers_table(result))
     console.print(own_table(result))
+    if result["k_center_seconds"] is not None:
+        console.print(f"k-center, 1,000 of 10,000 x 64: {result['k_center_seconds']:.2f} s")
+    if result["memmap"]:
+        console.print("10 million rows in files:", result["memmap"])
     for name in result["missing"]:
         console.print(f"{name} is not installed: left out")
     if args.out:

@@ -20,6 +20,7 @@ from buffers.coreset import (
     HerdingBuffer,
 )
 from buffers.hybrid import HybridBuffer
+from buffers.memory import bytes_needed
 from buffers.mixture import MixtureBuffer
 from buffers.nstep import NStep
 from buffers.replay import ReplayBuffer
@@ -68,4 +69,5 @@ __all__ = [
     "Sample",
     "TaskBuffer",
     "TaskReservoir",
+    "bytes_needed",
 ]

@@ -83,7 +83,7 @@ class Intake:
         Raises:
             ValueError: a column is unknown, missing, or not what `checked_values` accepts.
         """
-        if self._one and self._one.take(rows):
+        if self._one is not None and self._one.take(rows):
             return self._one.rows
         columns = self._layout.columns
         check_names(rows, REQUIRED, columns)
@@ -128,7 +128,7 @@ class _OneRow:
         except (KeyError, AttributeError):  # a column is missing, or a list
             return False
         for values in self._finite:  # noqa: SIM110 (a generator takes time)
-            if not _is_finite(values):
+            if not math.isfinite(np.vdot(values, values)):  # see `_is_finite`
                 return False
         return True
 
