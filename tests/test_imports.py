@@ -19,8 +19,16 @@ MAY_IMPORT = {
     "envs": {"gymnasium", "numpy"},
     "agents": {"torch", "numpy", "buffers"},
 }
-# An adapter is imported only by somebody who has the library that it adapts to.
+# An adapter is imported only by somebody who has the library that it adapts to: beside NumPy, that
+# library and what it is built on. What is not named here imports NumPy only.
 ADAPTERS = ROOT / "buffers" / "adapters"
+HOSTS = {
+    "cleanrl": {"gymnasium", "torch"},
+    "minari": {"minari"},
+    "sb3": {"gymnasium", "sb3_contrib", "stable_baselines3", "torch"},
+    "tianshou": {"tianshou", "torch"},
+    "torchrl": {"tensordict", "torch", "torchrl"},
+}
 
 
 def sources(*names: str) -> list[Path]:
@@ -58,6 +66,26 @@ def test_a_package_imports_only_what_lies_below_it(package):
         if ADAPTERS not in path.parents:
             wrong += imports_not_allowed(path, MAY_IMPORT[package])
     assert not wrong, "\n".join(wrong)
+
+
+def test_an_adapter_imports_its_own_host_only():
+    wrong = []
+    for path in sorted(ADAPTERS.rglob("*.py")):
+        host = HOSTS.get(path.relative_to(ADAPTERS).parts[0].removesuffix(".py"), set())
+        wrong += imports_not_allowed(path, MAY_IMPORT["buffers"] | host)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_host_is_imported_only_where_it_is_used(tmp_path):
+    """`buffers.adapters.minari` needs Minari for writing a data set, not for reading one."""
+    program = f"""
+import sys
+import buffers, buffers.adapters, buffers.adapters.infos, buffers.adapters.minari
+import buffers.adapters.slots
+assert not {set().union(*HOSTS.values())!r} & set(sys.modules)
+"""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, check=True)
 
 
 def test_adapters_import_nothing_of_ours_but_buffers():

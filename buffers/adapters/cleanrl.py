@@ -6,7 +6,7 @@ rb.add(obs, real_next_obs, actions, rewards, terminations, infos)
 data = rb.sample(128)  # data.observations, data.actions, ...
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,11 +16,11 @@ from buffers.columns import Column, Memory
 
 try:
     import torch
-    from gymnasium import Space
 except ImportError as error:
-    raise ImportError(
-        f"{error.name} is missing, which buffers.adapters.cleanrl needs; pip install retain-rl"
-    ) from error
+    raise ImportError("buffers.adapters.cleanrl needs PyTorch; pip install retain-rl") from error
+
+if TYPE_CHECKING:
+    from gymnasium import Space
 
 
 class Batch(NamedTuple):
@@ -118,7 +118,7 @@ class ReplayBuffer:
 
     def feedback(self, indices: torch.Tensor, td_error: torch.Tensor) -> None:
         """Tell the memory how wrong the learner was on a sample's rows; td_error [n] or [n, 1]."""
-        self.memory.feedback(indices.numpy(), td_error.detach().cpu().numpy().reshape(-1))
+        self.memory.feedback(indices.cpu().numpy(), td_error.detach().cpu().numpy().reshape(-1))
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values).to(self.device)
@@ -127,7 +127,7 @@ class ReplayBuffer:
         return self._tensor(values[:, None] if values.ndim == 1 else values)
 
 
-def columns(observation_space: Space, action_space: Space) -> dict[str, Column]:
+def columns(observation_space: "Space[Any]", action_space: "Space[Any]") -> dict[str, Column]:
     """Return `state` and `action` of the spaces of one environment, for a memory's constructor.
 
     Raises:
@@ -139,7 +139,7 @@ def columns(observation_space: Space, action_space: Space) -> dict[str, Column]:
     }
 
 
-def _column_of(name: str, space: Space) -> Column:
+def _column_of(name: str, space: "Space[Any]") -> Column:
     if space.shape is None or space.dtype is None or space.dtype.kind not in "biuf":
         raise ValueError(f"{name} space: expected one array of numbers, given {space}")
     return Column(space.shape, space.dtype)

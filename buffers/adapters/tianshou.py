@@ -46,6 +46,8 @@ class MemoryVectorBuffer(VectorReplayBuffer):
         largest_sample: rows of the largest sample.
     """
 
+    _meta: Batch  # the arrays of rings and window
+
     def __init__(
         self, memory: Memory, total_size: int, buffer_num: int, *, largest_sample: int = 1024
     ) -> None:
