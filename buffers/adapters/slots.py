@@ -101,10 +101,8 @@ class Slots:
     def _collect(self) -> None:
         used = np.zeros(len(self), bool)
         used[self.memory.read(self.memory.rows())["slot"]] = True
-        free = np.flatnonzero(~used)
-        self._row[free] = -1
         self._room = 0
-        self._put_back(free)
+        self._put_back(np.flatnonzero(~used))
 
     def sample(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Draw `n` rows of the memory; return their slots, int64 [n], and weights, float32 [n]."""
@@ -118,7 +116,7 @@ class Slots:
 
         A slot of -1, and one whose row the memory has given up or moved since, is left out.
         """
-        known = (slots >= 0) & (self._row[slots] >= 0)
+        known = self._row[slots] >= 0
         slots, td_error = slots[known], td_error[known]
         rows = self._row[slots]
         held = self._held(rows, slots)

@@ -93,7 +93,7 @@ class MemoryWriter(Writer):
         Raises:
             ValueError: as of `Slots.add`.
         """
-        data = data.exclude("index")  # of an earlier buffer; the replay buffer gives its own
+        data = data.exclude("index")  # in another buffer
 
         def write(slots: np.ndarray, which: np.ndarray) -> None:
             self._write(torch.from_numpy(slots), data[torch.from_numpy(which)])

@@ -77,9 +77,10 @@ def test_whole_episodes_come_back_bit_for_bit(terminated):
     same(back.read(back.rows()), rows)
 
 
-def test_episodes_that_ran_side_by_side_are_told_apart():
+@pytest.mark.parametrize("terminated", [True, False])
+def test_episodes_that_ran_side_by_side_are_told_apart(terminated):
     """Two environments in turn, whose numbers are used again after an end."""
-    one, two = chain([3, 2]), chain([5], first=50)
+    one, two = chain([3, 2], terminated=terminated), chain([5], first=50)
     together = {name: np.stack([one[name], two[name]], 1).reshape(-1, *one[name].shape[1:])
                 for name in one}  # fmt: skip
     together["episode"] = np.tile([0, 1], 5)

@@ -82,6 +82,15 @@ def test_a_batch_larger_than_the_storage_keeps_the_last_row_of_each_slot():
     assert all(by_slot[where[i]] == i for i in (11, 12, 13, 14))
 
 
+def test_a_dropped_row_uses_up_no_slot():
+    slots = Slots(ReservoirBuffer(4, **COMMON), 1000)
+    where = np.concatenate([offer(slots, rows(first, 10)) for first in range(0, 300, 10)])
+    kept = where[where >= 0]
+    assert len(kept) < 100
+    assert set(kept) <= set(range(kept.max() + 1))
+    assert kept.max() < len(kept) + 10
+
+
 def test_errors_go_to_the_row_that_is_in_the_slot_and_not_to_one_that_is_gone():
     slots = Slots(Remembering(3, **COMMON), 8)
     first = offer(slots, rows(0, 3))

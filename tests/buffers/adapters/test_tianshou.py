@@ -216,6 +216,26 @@ def test_what_a_memory_cannot_do_is_refused_with_the_reason(dqn):
         )
 
 
+def test_a_row_is_the_same_in_the_memory_and_in_its_sample():
+    memory = ReplayBuffer(9, state=STATE)
+    buffer = MemoryVectorBuffer(memory, total_size=8, buffer_num=2)
+    given = Batch(
+        obs=np.arange(8.0).reshape(2, 4), act=np.array([0, 1]), rew=np.array([0.5, 1.5]),
+        terminated=np.array([True, False]), truncated=np.array([False, True]),
+        obs_next=np.arange(8.0, 16).reshape(2, 4), info=Batch(),
+    )  # fmt: skip
+    buffer.add(given)
+    stored = memory.read([0, 1])
+    batch, _ = buffer.sample(20)
+    first = batch.act.argmin(), batch.act.argmax()
+    names = {"obs": "state", "act": "action", "rew": "reward", "obs_next": "next_state",
+             "terminated": "done", "truncated": "truncated"}  # fmt: skip
+    for theirs, ours in names.items():
+        assert np.array_equal(stored[ours], given[theirs]), ours
+        assert np.array_equal(batch[theirs][[*first]], given[theirs]), theirs
+    assert batch.done.all()
+
+
 def test_a_row_that_the_memory_refuses_is_in_neither(dqn):
     memory = ReservoirBuffer(30, state=STATE)
     buffer = collected(memory, dqn.policy)

@@ -101,6 +101,18 @@ def test_the_memory_is_given_termination_truncation_and_task_under_torchrls_name
     assert set(rows["task"]) == {4}
 
 
+def test_a_sample_of_one_buffer_can_be_added_to_another():
+    """Where its rows were stored in the first would pass for where they are in the second."""
+    source = replay_buffer(ReplayBuffer(40, **COMMON))
+    source.extend(steps(0, 30))
+    data = source.sample()
+    rb = replay_buffer(ReplayBuffer(40, **COMMON), kind=TorchRLReplayBuffer)
+    rb.extend(data)
+    assert "index" in data
+    assert "index" not in rb.sample()
+    assert set(numbers(rb.sample())) <= set(numbers(data))
+
+
 def test_rows_come_one_by_one_as_well():
     memory = ReservoirBuffer(5, **COMMON)
     rb = replay_buffer(memory, slots=6)
@@ -186,7 +198,7 @@ def test_an_emptied_buffer_holds_nothing_and_can_be_filled_again():
     rb = replay_buffer(memory)
     rb.extend(steps(0, 30))
     rb.empty()
-    assert (len(rb), len(memory), rb.can_sample()) == (0, 0, False)
+    assert (len(rb), len(memory), rb.write_count, rb.can_sample()) == (0, 0, 0, False)
     rb.extend(steps(50, 3))
     assert set(numbers(rb.sample())) == {50, 51, 52}
 
