@@ -19,16 +19,8 @@ MAY_IMPORT = {
     "envs": {"gymnasium", "numpy"},
     "agents": {"torch", "numpy", "buffers"},
 }
-# An adapter is imported only by somebody who has the library that it adapts to: beside NumPy, that
-# library and what it is built on. What is not named here imports NumPy only.
+# An adapter is imported only by somebody who has the library that it adapts to.
 ADAPTERS = ROOT / "buffers" / "adapters"
-HOSTS = {
-    "cleanrl": {"gymnasium", "torch"},
-    "minari": {"minari"},
-    "sb3": {"gymnasium", "sb3_contrib", "stable_baselines3", "torch"},
-    "tianshou": {"tianshou", "torch"},
-    "torchrl": {"tensordict", "torch", "torchrl"},
-}
 
 
 def sources(*names: str) -> list[Path]:
@@ -66,26 +58,6 @@ def test_a_package_imports_only_what_lies_below_it(package):
         if ADAPTERS not in path.parents:
             wrong += imports_not_allowed(path, MAY_IMPORT[package])
     assert not wrong, "\n".join(wrong)
-
-
-def test_an_adapter_imports_its_own_host_only():
-    wrong = []
-    for path in sorted(ADAPTERS.rglob("*.py")):
-        host = HOSTS.get(path.relative_to(ADAPTERS).parts[0].removesuffix(".py"), set())
-        wrong += imports_not_allowed(path, MAY_IMPORT["buffers"] | host)
-    assert not wrong, "\n".join(wrong)
-
-
-def test_a_host_is_imported_only_where_it_is_used(tmp_path):
-    """`buffers.adapters.minari` needs Minari for writing a data set, not for reading one."""
-    program = f"""
-import sys
-import buffers, buffers.adapters, buffers.adapters.infos, buffers.adapters.minari
-import buffers.adapters.slots
-assert not {set().union(*HOSTS.values())!r} & set(sys.modules)
-"""
-    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, check=True)
 
 
 def test_adapters_import_nothing_of_ours_but_buffers():
@@ -127,6 +99,37 @@ if {package!r} == "buffers":
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, check=True)
     assert not list(tmp_path.iterdir())
+
+
+# What an adapter may import beside NumPy: its host, and what that is built on. One that is not
+# named here may import NumPy only.
+HOSTS = {
+    "cleanrl": {"gymnasium", "torch"},
+    "minari": {"minari"},
+    "sb3": {"gymnasium", "sb3_contrib", "stable_baselines3", "torch"},
+    "tianshou": {"tianshou", "torch"},
+    "torchrl": {"tensordict", "torch", "torchrl"},
+}
+
+
+def test_an_adapter_imports_its_own_host_only():
+    wrong = []
+    for path in sorted(ADAPTERS.rglob("*.py")):
+        host = HOSTS.get(path.relative_to(ADAPTERS).parts[0].removesuffix(".py"), set())
+        wrong += imports_not_allowed(path, MAY_IMPORT["buffers"] | host)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_host_is_imported_only_where_it_is_used(tmp_path):
+    """`buffers.adapters.minari` needs Minari for writing a data set, not for reading one."""
+    program = f"""
+import sys
+import buffers, buffers.adapters, buffers.adapters.infos, buffers.adapters.minari
+import buffers.adapters.slots
+assert not {set().union(*HOSTS.values())!r} & set(sys.modules)
+"""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, check=True)
 
 
 # Global random state makes a result depend on what else ran; a pickle runs the code of whoever
