@@ -149,7 +149,7 @@ def test_dqn_learns_the_values_of_a_chain_from_a_small_memory():
     """Five states in a row, reward 1 for leaving the last: values are powers of the discount."""
     torch.manual_seed(0)
     states, discount = 5, 0.5
-    rb = replay_buffer(ReservoirBuffer(10, **COMMON), slots=12)
+    rb = replay_buffer(ReservoirBuffer(60, **COMMON), slots=66)
     here = torch.randint(states, (400,))
     one_hot = torch.eye(states + 1)
     last = (here == states - 1)[:, None]
