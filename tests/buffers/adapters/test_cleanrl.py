@@ -1,5 +1,7 @@
 """Our memories where a CleanRL-style script has Stable-Baselines3's buffer."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -80,8 +82,11 @@ def test_errors_of_the_learner_reach_the_memory_and_its_weights_the_learner():
 
     rb = ReplayBuffer(Weighing(9, **columns(*SPACES["discrete"])))
     rb.add(*step(*SPACES["discrete"]))
+    index, weight = copy.deepcopy(rb.memory).sample(12)[1:]
     data = rb.sample(12)
-    assert data.weights.flatten().tolist() == (1 + data.indices).tolist()
+    assert data.indices.tolist() == index.tolist()
+    assert data.weights.flatten().tolist() == weight.tolist()
+    assert len(set(weight)) == 2
     rb.feedback(data.indices, torch.arange(12.0, requires_grad=True)[:, None])
     assert rb.memory.told[0].tolist() == data.indices.tolist()
     assert rb.memory.told[1].tolist() == list(range(12))

@@ -1,5 +1,7 @@
 """Our memories inside TorchRL's own replay buffers."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -127,14 +129,14 @@ def test_weights_and_errors_travel_between_the_learner_and_the_memory():
     memory = Remembering(20, **COMMON)
     rb = replay_buffer(memory)
     rb.extend(steps(0, 35))
+    drawn = copy.deepcopy(memory).sample(32)
     data = rb.sample()
-    rows = dict(
-        zip(memory.read(memory.rows())["slot"].tolist(), memory.rows().tolist(), strict=True)
-    )
-    where = [rows[slot] for slot in data["index"].tolist()]
-    assert data["priority_weight"].tolist() == [1 + row for row in where]
+    assert data["index"].tolist() == drawn.data["slot"].tolist()
+    assert data["priority_weight"].tolist() == drawn.weight.tolist()
+    assert len(set(drawn.weight)) > 5
     rb.update_priority(data["index"], data["action"] / 4)
-    assert memory.told == dict(zip(where, (data["action"].flatten() / 4).tolist(), strict=True))
+    error = (data["action"].flatten() / 4).tolist()
+    assert memory.told == dict(zip(drawn.index.tolist(), error, strict=True))
 
 
 def test_errors_given_with_new_rows_reach_those_that_were_kept():
