@@ -94,7 +94,12 @@ def save_episodes(
 def _checked(rows: Mapping[str, ArrayLike], required: tuple[str, ...]) -> Rows:
     check_names(rows, required, rows)
     arrays = {name: np.asarray(values) for name, values in rows.items()}
-    return {"truncated": np.zeros(len(arrays["done"]), bool)} | arrays
+    n = len(arrays["done"])
+    for name, values in arrays.items():
+        if len(values) != n or not n:
+            expected = f"{n or 'some'} rows"
+            raise ValueError(f"column {name!r}: expected {expected}, given {len(values)}")
+    return {"truncated": np.zeros(n, bool)} | arrays
 
 
 def _save(dataset_id: str, episodes: Sequence[Rows], metadata: dict[str, Any]) -> "MinariDataset":

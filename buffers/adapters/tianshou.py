@@ -34,6 +34,9 @@ class MemoryVectorBuffer(VectorReplayBuffer):
     Tianshou's algorithms look up the rows of a sample in the buffer's arrays, by index. So a sample
     is copied into a window behind the rings, and its indices are good until the next one.
 
+    Errors come back to the memory through `update_weight`. Tianshou 2.0's DQN leaves weights out of
+    its loss if `huber_loss_delta` is given.
+
     Rows know no next row, therefore `n_step_return_horizon` has to be 1; a longer one raises
     ValueError. `reset`, which a Collector calls when it is made, empties the rings and not the
     memory. The memory's `end_task`, `clear` and `state_dict` are called on the memory itself.

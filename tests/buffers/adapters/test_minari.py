@@ -145,7 +145,12 @@ def test_what_does_not_fit_is_refused():
         save_episodes("retain/gap-v0", gap, **SPACES)
     with pytest.raises(ValueError, match="'episode' is missing"):
         save_episodes("retain/none-v0", {k: v for k, v in rows.items() if k != "episode"}, **SPACES)
-    assert "retain/gap-v0" not in minari.list_local_datasets()
+    with pytest.raises(ValueError, match="'reward': expected 7 rows, given 6"):
+        save_rows("retain/none-v0", rows | {"reward": rows["reward"][1:]}, **SPACES)
+    for save in (save_rows, save_episodes):
+        with pytest.raises(ValueError, match="expected some rows, given 0"):
+            save("retain/none-v0", {k: v[:0] for k, v in rows.items()}, **SPACES)
+    assert not minari.list_local_datasets()
     memory = ReplayBuffer(9, state=Column((2,)))
     nothing = np.zeros((4, 2), np.float32)
     minari.create_dataset_from_buffers(

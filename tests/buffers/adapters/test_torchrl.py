@@ -10,8 +10,10 @@ from buffers import BalancedReservoir, Column, HybridBuffer, ReplayBuffer, Reser
 pytest.importorskip("torchrl", reason="it is missing: pip install 'retain-rl[torchrl]'")
 import torch
 from tensordict import TensorDict
-from torchrl.data import LazyTensorStorage, ListStorage, TensorDictReplayBuffer
+from torchrl.collectors import Collector
+from torchrl.data import LazyMemmapStorage, LazyTensorStorage, ListStorage, TensorDictReplayBuffer
 from torchrl.data import ReplayBuffer as TorchRLReplayBuffer
+from torchrl.envs import GymEnv
 
 from buffers.adapters.torchrl import NOTHING, SLOT, MemorySampler, MemoryWriter
 
@@ -44,12 +46,11 @@ def steps(first, n, task=0):
     return TensorDict({**root, "next": TensorDict(following, [n])}, [n])
 
 
-def replay_buffer(memory, slots=64, kind=TensorDictReplayBuffer, **options):
+def replay_buffer(memory, slots=64, kind=TensorDictReplayBuffer, storage=None):
     writer = MemoryWriter(memory)
-    return kind(
-        storage=LazyTensorStorage(slots), writer=writer, sampler=MemorySampler(writer),
-        batch_size=32, **options,
-    )  # fmt: skip
+    sampler = MemorySampler(writer)
+    storage = LazyTensorStorage(slots) if storage is None else storage
+    return kind(storage=storage, writer=writer, sampler=sampler, batch_size=32)
 
 
 def numbers(data):
@@ -113,6 +114,21 @@ def test_a_sample_of_one_buffer_can_be_added_to_another():
     assert "index" in data
     assert "index" not in rb.sample()
     assert set(numbers(rb.sample())) <= set(numbers(data))
+
+
+def test_torchrls_own_collector_fills_a_memory_over_a_storage_on_disk():
+    memory = ReservoirBuffer(150, state=Column((4,)), action=Column((2,), np.int64), extra=SLOT)
+    rb = replay_buffer(memory, storage=LazyMemmapStorage(165))
+    for data in Collector(GymEnv("CartPole-v1"), None, frames_per_batch=40, total_frames=160):
+        rb.extend(data)
+    assert (memory.seen, len(memory)) == (160, 150)
+    rows = memory.read(memory.rows())
+    stored = rb[torch.from_numpy(rows["slot"])]
+    assert np.array_equal(stored["observation"], rows["state"])
+    assert np.array_equal(stored["action"], rows["action"])
+    assert np.array_equal(stored["next", "observation"], rows["next_state"])
+    assert np.array_equal(stored["next", "terminated"].flatten(), rows["done"])
+    assert rows["done"].any()
 
 
 def test_rows_come_one_by_one_as_well():
