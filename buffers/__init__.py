@@ -14,11 +14,14 @@ from buffers.buffer import Buffer
 from buffers.columns import Column, Memory, Sample
 from buffers.hybrid import HybridBuffer
 from buffers.mixture import MixtureBuffer
+from buffers.multi_timescale import MultiTimescaleBuffer
 from buffers.nstep import NStep
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
+from buffers.skip_reservoir import SkipReservoir
 from buffers.task_buffer import TaskBuffer
 from buffers.task_reservoir import BalancedReservoir, TaskReservoir
+from buffers.top import RewardBuffer, SurpriseBuffer
 
 # TaskReservoir never draws the current task: alone it cannot teach one, so it is no choice here.
 BUFFERS: dict[str, Callable[..., Memory]] = {
@@ -26,6 +29,10 @@ BUFFERS: dict[str, Callable[..., Memory]] = {
     "hybrid": HybridBuffer,
     "reservoir": ReservoirBuffer,
     "balanced": BalancedReservoir,
+    "skip_reservoir": SkipReservoir,
+    "multi_timescale": MultiTimescaleBuffer,
+    "reward": RewardBuffer,
+    "surprise": SurpriseBuffer,
 }
 
 # What can choose the rows of each task in a TaskBuffer or a HybridBuffer.
@@ -44,10 +51,14 @@ __all__ = [
     "HybridBuffer",
     "Memory",
     "MixtureBuffer",
+    "MultiTimescaleBuffer",
     "NStep",
     "ReplayBuffer",
     "ReservoirBuffer",
+    "RewardBuffer",
     "Sample",
+    "SkipReservoir",
+    "SurpriseBuffer",
     "TaskBuffer",
     "TaskReservoir",
 ]

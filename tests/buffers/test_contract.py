@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from buffers import (
     BUFFERS,
@@ -32,6 +33,9 @@ KINDS = {name: partial(kind, 16) for name, kind in BUFFERS.items()}
 KINDS["hybrid"] = partial(BUFFERS["hybrid"], 16, rows_per_task=8)
 KINDS["mixture"] = partial(mixture, 16)
 KINDS["task_reservoir"] = partial(TaskReservoir, 16)
+
+HEARS_FEEDBACK = {"surprise"}
+NOT_UNIFORM = {"hybrid", "mixture"}  # each part has a share, however many rows it holds
 
 
 @pytest.fixture(params=KINDS)
@@ -64,6 +68,16 @@ def test_a_sample_is_what_is_stored_at_its_index(make, filled, assert_equal):
     assert set(sample.index) <= set(buffer.rows())
     assert sample.weight.tolist() == [1] * 50
     assert sample.weight.dtype == np.float32
+
+
+@pytest.mark.parametrize("make", [k for k in KINDS if k not in NOT_UNIFORM], indirect=True)
+def test_every_row_is_drawn_equally_often(make, filled):
+    buffer = filled(make())
+    buffer.end_task()
+    rows = buffer.rows()
+    drawn = np.bincount(np.searchsorted(rows, buffer.sample(500 * len(rows)).index))
+    assert len(rows) > 1
+    assert 0.001 < chisquare(drawn).pvalue < 0.999
 
 
 def test_a_batch_is_stored_as_its_rows_would_be_one_by_one(make, make_rows, assert_equal):
@@ -330,6 +344,7 @@ def test_an_empty_buffer_can_be_described_and_saved(make, assert_equal):
     assert_equal(copy.state_dict(), buffer.state_dict())
 
 
+@pytest.mark.parametrize("make", [k for k in KINDS if k not in HEARS_FEEDBACK], indirect=True)
 def test_feedback_changes_nothing(make, filled, assert_equal):
     buffer = filled(make())
     before = buffer.state_dict()
