@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from buffers.buffer import Buffer
 from buffers.columns import Column, Memory, Sample
+from buffers.episodes import EpisodeReservoir
 from buffers.hybrid import HybridBuffer
 from buffers.mixture import MixtureBuffer
 from buffers.multi_timescale import MultiTimescaleBuffer
@@ -31,6 +32,7 @@ BUFFERS: dict[str, Callable[..., Memory]] = {
     "balanced": BalancedReservoir,
     "skip_reservoir": SkipReservoir,
     "multi_timescale": MultiTimescaleBuffer,
+    "episodes": EpisodeReservoir,
     "reward": RewardBuffer,
     "surprise": SurpriseBuffer,
 }
@@ -48,6 +50,7 @@ __all__ = [
     "BalancedReservoir",
     "Buffer",
     "Column",
+    "EpisodeReservoir",
     "HybridBuffer",
     "Memory",
     "MixtureBuffer",

@@ -1,7 +1,7 @@
 """The base of every buffer: two questions, `_admit` (what to keep) and `_draw` (what to draw)."""
 
 from collections.abc import Mapping
-from typing import Required, TypedDict
+from typing import ClassVar, Required, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,11 +41,13 @@ class Buffer(StoredRows):
     Attributes:
         columns: name -> Column.
         seen: rows ever offered to `add`; `clear` does not reset it.
+        needs: extra columns that this kind of buffer makes use of.
 
     Raises:
         ValueError: capacity below 1, or a column of an unusable name or dtype.
     """
 
+    needs: ClassVar[Mapping[str, Column]] = {}
     _nothing_to_draw = "cannot sample from an empty buffer; add rows first"
 
     def __init__(
@@ -122,6 +124,12 @@ class Buffer(StoredRows):
         self.seen += len(slots)
         self._added += len(slots)
         return slots
+
+    def _number(self, born: np.ndarray) -> None:
+        """Take note of which rows of the whole stream those just inserted are, int64 [n].
+
+        Only a buffer that stores rows later than it gets them has to.
+        """
 
     def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """Slot for each of the offered rows; -1 drops a row. No slot twice: see `last_writes`."""

@@ -44,6 +44,7 @@ class TaskBuffer(Buffer):
         self._shared, self._draw_current = shared, draw_current
         self._parts: dict[int, Buffer] = {}  # by task, in the order of their blocks
         self._current: int | None = None
+        self._make(1)  # refuses now what it would refuse when the first row comes
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._parts.values())
@@ -65,6 +66,8 @@ class TaskBuffer(Buffer):
 
     def end_task(self) -> None:
         """Take note that the current task ends here: its rows can be drawn from now on."""
+        if self._current is not None:
+            self._parts[self._current].end_task()
         self._current = None
 
     def idle(self) -> str | None:
@@ -97,6 +100,7 @@ class TaskBuffer(Buffer):
             mine = np.flatnonzero(task == value)
             own = rows if len(mine) == n else {name: v[mine] for name, v in rows.items()}
             slots[mine] = self._insert_of(value, own)
+            self._parts[value]._number(self.seen + mine)
             self._current = value if mine[-1] == n - 1 else self._current
         kept = np.flatnonzero(slots >= 0)
         self._storage.born[slots[kept]] = self.seen + kept

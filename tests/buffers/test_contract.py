@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 from buffers import (
     BUFFERS,
     Column,
+    EpisodeReservoir,
     HybridBuffer,
     MixtureBuffer,
     ReplayBuffer,
@@ -29,8 +30,15 @@ def mixture(capacity, seed=0, **common):
     return MixtureBuffer(parts, {"recent": 0.5, "sample": 0.2, "both": 0.3})
 
 
+def episodes(capacity, extra=None, **common):
+    """All rows are of one environment, so that each `done` or `truncated` ends an episode."""
+    number = {"episode": Column((), np.int64)}
+    return EpisodeReservoir(capacity, extra={**(extra or {}), **number}, **common)
+
+
 KINDS = {name: partial(kind, 16) for name, kind in BUFFERS.items()}
 KINDS["hybrid"] = partial(BUFFERS["hybrid"], 16, rows_per_task=8)
+KINDS["episodes"] = partial(episodes, 16)
 KINDS["mixture"] = partial(mixture, 16)
 KINDS["task_reservoir"] = partial(TaskReservoir, 16)
 
@@ -209,7 +217,8 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded(
     make, make_rows, filled, spoil, assert_equal
 ):
     buffer, state = filled(make(seed=1)), filled(make(seed=2)).state_dict()
-    last = [key for key in state if key.endswith("column.q")][-1]  # of the part loaded last
+    names = [key for key in state if key.split(".")[-2:] == ["column", "q"]]
+    last = names[-1]  # of the part loaded last
     prefix = last.removesuffix("column.q")
     part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     rest = {k: v for k, v in state.items() if not k.startswith(prefix)} if prefix else {}

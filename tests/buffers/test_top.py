@@ -129,7 +129,7 @@ def test_unusable_feedback_is_refused_and_nothing_changes(index, error, assert_e
     buffer = SurpriseBuffer(4, **STATE)
     buffer.add(rows_of([0, 0]))
     before = buffer.state_dict()
-    with pytest.raises(ValueError, match="td_error|no row is stored") as refused:
+    with pytest.raises(ValueError, match=r"td_error|no row is stored") as refused:
         buffer.feedback(np.array(index), np.array(error))
     assert "\n" not in str(refused.value)
     assert_equal(buffer.state_dict(), before)
