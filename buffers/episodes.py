@@ -139,7 +139,8 @@ class EpisodeReservoir(Buffer):
         if key in self._kept:
             self._kept[key] = slots = np.flatnonzero(~self._used)[: len(waited)]
             self._used[slots] = True
-            self._storage.load(slots, self._running.storage.save(waited))
+            self._storage.put(slots, self._running.storage.take(waited), self.seen)
+            self._storage.born[slots] = self._running.storage.born[waited]
             ended[key] = waited
 
     def _note_length(self, length: int) -> None:

@@ -1,7 +1,8 @@
 """Rows of all ages, the older the rarer (Kaplanis, Clopath and Shanahan, 2020, 2004.07530)."""
 
+from array import array
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Unpack
 
@@ -51,19 +52,31 @@ class MultiTimescaleBuffer(Buffer):
         if num_buffers < 1 or not 0 <= beta < 1:
             raise ValueError(f"num_buffers {num_buffers}, beta {beta}: need >= 1 and 0 to below 1")
         self._num_buffers, self._beta = num_buffers, beta
-        self._reach = [0] * capacity  # of each slot's row: how many sub-buffers it may enter
+        self._reach = array("i", bytes(4 * capacity))  # of each row: sub-buffers it may enter
         self._arrange([], [])
 
-    def _arrange(self, parts: Sequence[Iterable[int]], overflow: Iterable[int]) -> None:
+    def _arrange(self, parts: Sequence[Sequence[int]], overflow: Sequence[int]) -> None:
         """Put the rows of these slots, oldest first, into the sub-buffers and beside them."""
-        sizes = self._sizes(self._capacity)
-        self._cascade = [deque[int](part) for part in [*parts, *[[]] * len(sizes)][: len(sizes)]]
+        sizes = sizes_of(self._capacity, self._num_buffers)
+        self._ends = np.cumsum(sizes).tolist()
+        self._firsts = [0, *self._ends[:-1]]
+        self._ring = array("i", [-1] * self._capacity)  # slots, one sub-buffer after the other
+        self._next = self._firsts.copy()  # where the next row goes, in each sub-buffer
+        for i, part in enumerate(parts[: len(sizes)]):
+            self._ring[self._firsts[i] : self._firsts[i] + len(part)] = array("i", part)
+            self._next[i] += len(part) % sizes[i]
         self._overflow = deque(overflow)
 
-    def _sizes(self, capacity: int) -> list[int]:
-        """Rows that each sub-buffer can hold."""
-        number = min(self._num_buffers, capacity)
-        return [(capacity + number - 1 - i) // number for i in range(number)]
+    def _cascade(self) -> list[list[int]]:
+        """Slots of the rows of each sub-buffer, oldest first."""
+        bounds = zip(self._firsts, self._next, self._ends, strict=True)
+        rings = [self._ring[at:end] + self._ring[first:at] for first, at, end in bounds]
+        return [[slot for slot in ring if slot >= 0] for ring in rings]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, filled or not."""
+        return super().nbytes + 4 * (len(self._ring) + len(self._reach))
 
     def clear(self) -> None:
         """Drop all rows. `seen` and the random stream go on."""
@@ -72,38 +85,39 @@ class MultiTimescaleBuffer(Buffer):
 
     def describe(self) -> dict[str, Any]:
         """Say what is held, as `Buffer.describe`, and the rows of each sub-buffer."""
-        held = {"sub_buffers": [len(part) for part in self._cascade]}
+        held = {"sub_buffers": [len(part) for part in self._cascade()]}
         return super().describe() | held | {"overflow": len(self._overflow)}
 
     def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         # One draw per row, in the order of the rows: a batch draws what its rows would one by one.
         reach = self._rng.geometric(1 - self._beta, len(rows["task"]))  # > r: beta**r
-        sizes, held = self._sizes(self._capacity), len(self)
-        slots = [self._push(r, held + i, sizes) for i, r in enumerate(reach.tolist())]
+        reach = np.minimum(reach, len(self._ends)).tolist()
+        slots = [self._push(r, held) for held, r in enumerate(reach, len(self))]
         return last_writes(np.array(slots, np.int64))
 
-    def _push(self, reach: int, held: int, sizes: list[int]) -> int:
+    def _push(self, reach: int, held: int) -> int:
         """Make room for a row; it gets the slot of the row that is forgotten, if one has to be."""
-        level, first = 0, self._cascade[0]
-        moving = first.popleft() if len(first) == sizes[0] else None
-        while moving is not None:
-            level += 1
-            if self._reach[moving] <= level or level == len(sizes):
+        ring, position = self._ring, self._next
+        moving, entry = -1, position[0]
+        for level, end in enumerate(self._ends):
+            at = position[level]
+            moving, ring[at] = ring[at], moving
+            position[level] = at + 1 if at + 1 < end else self._firsts[level]
+            if moving < 0:  # there was room
+                break
+            if self._reach[moving] == level + 1:
                 self._overflow.append(moving)
                 break
-            self._cascade[level].append(moving)
-            full = len(self._cascade[level]) > sizes[level]
-            moving = self._cascade[level].popleft() if full else None
         slot = held if held < self._capacity else self._overflow.popleft()
-        first.append(slot)
-        self._reach[slot] = reach
+        ring[entry], self._reach[slot] = slot, reach
         return slot
 
     def _split(self, capacity: int) -> tuple[list[list[int]], list[int]]:
         """Slots that sub-buffers of `capacity` rows in all would hold, and all others."""
-        sizes = self._sizes(capacity) + [0] * len(self._cascade)
+        parts = self._cascade()
+        sizes = sizes_of(capacity, self._num_buffers) + [0] * len(parts)
         newest, beyond = [], []
-        for part, size in zip(map(list, self._cascade), sizes, strict=False):
+        for part, size in zip(parts, sizes, strict=False):
             newest.append(part[max(len(part) - size, 0) :])
             beyond.append(part[: max(len(part) - size, 0)])
         return newest, [*self._overflow, *chain.from_iterable(reversed(beyond))]
@@ -116,28 +130,33 @@ class MultiTimescaleBuffer(Buffer):
     def _moved(self, kept: np.ndarray) -> None:
         place = {slot: i for i, slot in enumerate(kept.tolist())}
         newest, others = self._split(self._capacity)
-        self._reach = [self._reach[slot] for slot in place] + [0] * (self._capacity - len(place))
+        levels = len(sizes_of(self._capacity, self._num_buffers))
+        reach = [min(self._reach[slot], levels) for slot in place]
+        self._reach = array("i", reach + [0] * (self._capacity - len(reach)))
         parts = [[place[slot] for slot in part] for part in newest]
         self._arrange(parts, [place[slot] for slot in others if slot in place])
 
     def _counters(self) -> dict[str, Any]:
-        order = [*chain.from_iterable(self._cascade), *self._overflow]
+        parts = self._cascade()
+        order = [*chain.from_iterable(parts), *self._overflow]
         return super()._counters() | {
-            "sub_buffers": [len(part) for part in self._cascade],
+            "sub_buffers": [len(part) for part in parts],
             "order": np.array(order, np.int64),
             "reach": np.array(self._reach[: len(self)], np.int64),
         }
 
     def _check_counters(self, state: Mapping[str, Any]) -> int:
-        rows, sizes = super()._check_counters(state), self._sizes(self._capacity)
+        rows, sizes = super()._check_counters(state), np.subtract(self._ends, self._firsts)
         for name in ("order", "reach"):
             check_array(state, name, (rows,), np.dtype(np.int64))
         if not np.array_equal(np.sort(state["order"]), np.arange(rows)):
             raise ValueError(f"state 'order': expected each slot from 0 to {rows - 1} once")
+        if rows and not 1 <= state["reach"].min() <= state["reach"].max() <= len(sizes):
+            raise ValueError(f"state 'reach': expected 1 to {len(sizes)} sub-buffers")
         held = state["sub_buffers"]
         fits = isinstance(held, list) and len(held) == len(sizes) and sum(held) <= rows
         if not fits or any(not 0 <= n <= size for n, size in zip(held, sizes, strict=True)):
-            raise ValueError(f"state has sub_buffers {held!r}, expected at most {sizes}")
+            raise ValueError(f"state has sub_buffers {held!r}, expected at most {sizes.tolist()}")
         return rows
 
     def _load_counters(self, state: Mapping[str, Any]) -> None:
@@ -145,4 +164,10 @@ class MultiTimescaleBuffer(Buffer):
         order, ends = state["order"].tolist(), np.cumsum(state["sub_buffers"]).tolist()
         parts = [order[a:b] for a, b in zip([0, *ends], ends, strict=False)]
         self._arrange(parts, order[ends[-1] :])
-        self._reach = state["reach"].tolist() + [0] * (self._capacity - len(state["reach"]))
+        self._reach[: len(order)] = array("i", state["reach"].tolist())
+
+
+def sizes_of(capacity: int, num_buffers: int) -> list[int]:
+    """Rows that each of the sub-buffers can hold, at least 1."""
+    number = min(num_buffers, capacity)
+    return [(capacity + number - 1 - i) // number for i in range(number)]

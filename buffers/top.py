@@ -31,6 +31,11 @@ class TopBuffer(Buffer):
         self._key = np.zeros(capacity, np.uint64)
         self._forget_lowest()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, filled or not."""
+        return super().nbytes + self._key.nbytes
+
     def _forget_lowest(self) -> None:
         self._lowest: list[tuple[int, int]] = []  # heap of (key, slot): all up to `_bound`
         self._bound = 0

@@ -54,7 +54,7 @@ def test_it_holds_what_a_cascade_of_lists_holds(capacity, num_buffers, beta, bat
         for row in range(first, first + n):
             naive.add((row, reach[row]))
         first += n
-    held = [actions(buffer, part) for part in buffer._cascade]
+    held = [actions(buffer, part) for part in buffer._cascade()]
     assert held == [[row for row, _ in part] for part in naive.parts]
     assert actions(buffer, buffer._overflow) == [row for row, _ in naive.overflow]
     assert len(buffer) == min(first, capacity)
@@ -118,9 +118,9 @@ def test_a_beta_of_zero_is_a_ring_as_small_as_one_sub_buffer_once_the_rest_fell_
 def test_shrinking_keeps_the_newest_of_every_sub_buffer():
     buffer = MultiTimescaleBuffer(40, num_buffers=4, beta=0.8, **STATE)
     buffer.add(rows_of(0, 2_000))
-    newest = [actions(buffer, part)[-3:] for part in buffer._cascade]
+    newest = [actions(buffer, part)[-3:] for part in buffer._cascade()]
     buffer.shrink(12)
-    assert [actions(buffer, part) for part in buffer._cascade] == newest
+    assert [actions(buffer, part) for part in buffer._cascade()] == newest
     assert buffer.describe()["overflow"] == 0
     buffer.add(rows_of(2_000, 1))
     assert 2_000 in actions(buffer, buffer.rows())
@@ -151,6 +151,7 @@ def test_options_that_make_no_cascade_are_refused(options):
         lambda s: {**s, "order": s["order"][1:]},
         lambda s: {**s, "order": np.zeros_like(s["order"])},
         lambda s: {**s, "reach": s["reach"].tolist()},
+        lambda s: {**s, "reach": s["reach"] + 4},
         lambda s: {**s, "sub_buffers": [99, *s["sub_buffers"][1:]]},
         lambda s: {**s, "sub_buffers": s["sub_buffers"][1:]},
         lambda s: {**s, "sub_buffers": None},
