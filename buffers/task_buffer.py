@@ -71,10 +71,11 @@ class TaskBuffer(Buffer):
         self._current = None
 
     def idle(self) -> str | None:
-        """Say so if no task ever had more rows than its share."""
-        if any(part.idle() is None for part in self._parts.values()):
+        """Say so if no task's buffer had a choice to make yet."""
+        notes = {task: part.idle() for task, part in self._parts.items()}
+        if None in notes.values():
             return None
-        return f"no task had more than its {self.rows_per_task:,} rows: none was given up"
+        return "; ".join(f"task {task}: {note}" for task, note in notes.items()) or super().idle()
 
     def clear(self) -> None:
         """Drop all rows and forget the tasks. `seen` and the random stream go on."""

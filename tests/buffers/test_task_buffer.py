@@ -37,6 +37,15 @@ def test_every_kind_of_memory_shrinks_and_goes_on(shared, make_rows, assert_whol
     assert len(np.unique(stored["action"])) == len(batched)
 
 
+def test_a_task_buffer_is_idle_as_long_as_every_tasks_buffer_is(make_rows, shape):
+    buffer = TaskBuffer(4, kind=ReplayBuffer, **shape)
+    buffer.add(make_rows(0, 7, task=np.array([0, 0, 0, 0, 1, 1, 1])))
+    note = "rows offered fit into 4: none was given up"
+    assert buffer.idle() == f"task 0: all 4 {note}; task 1: all 3 {note}"
+    buffer.add(make_rows(7, 2, task=1))
+    assert buffer.idle() is None
+
+
 def test_every_kind_of_memory_goes_on_from_a_saved_state(shared, make_rows, assert_equal):
     original, copy = shared(seed=1), shared(seed=2)
     original.add(make_rows(0, 90, task=np.arange(90) // 30))

@@ -114,6 +114,17 @@ def renumber(buffer, told):
     return len(actions), {place[action]: error for action, error in told.items()}
 
 
+def test_the_scores_known_are_described():
+    rewards, surprises = RewardBuffer(3, **STATE), SurpriseBuffer(3, **STATE)
+    for buffer in (rewards, surprises):
+        assert buffer.describe()["score"] is None
+        buffer.add(rows_of([1, -4, 2, 0.5]))
+    assert rewards.describe()["score"] == {"min": 1, "median": 2, "max": 4}
+    assert surprises.describe()["score"] is None
+    surprises.feedback(np.array([1, 2]), np.array([-3, 0.5]))
+    assert surprises.describe()["score"] == {"min": 0.5, "median": 1.75, "max": 3}
+
+
 def test_of_two_errors_for_a_row_the_last_counts():
     buffer = SurpriseBuffer(2, **STATE)
     buffer.add(rows_of([0, 0]))
