@@ -12,6 +12,13 @@ from collections.abc import Callable
 
 from buffers.buffer import Buffer
 from buffers.columns import Column, Memory, Sample
+from buffers.coreset import (
+    CoresetBuffer,
+    CoverageBuffer,
+    FacilityBuffer,
+    GradientBuffer,
+    HerdingBuffer,
+)
 from buffers.episodes import EpisodeReservoir
 from buffers.hybrid import HybridBuffer
 from buffers.mixture import MixtureBuffer
@@ -30,6 +37,12 @@ BUFFERS: dict[str, Callable[..., Memory]] = {
     "hybrid": HybridBuffer,
     "reservoir": ReservoirBuffer,
     "balanced": BalancedReservoir,
+    "coreset": CoresetBuffer,
+    "k_center": CoresetBuffer,
+    "herding": HerdingBuffer,
+    "coverage": CoverageBuffer,
+    "gss": GradientBuffer,
+    "facility": FacilityBuffer,
     "skip_reservoir": SkipReservoir,
     "multi_timescale": MultiTimescaleBuffer,
     "episodes": EpisodeReservoir,
@@ -50,7 +63,12 @@ __all__ = [
     "BalancedReservoir",
     "Buffer",
     "Column",
+    "CoresetBuffer",
+    "CoverageBuffer",
     "EpisodeReservoir",
+    "FacilityBuffer",
+    "GradientBuffer",
+    "HerdingBuffer",
     "HybridBuffer",
     "Memory",
     "MixtureBuffer",
