@@ -8,6 +8,7 @@ import numpy as np
 
 from buffers.buffer import Buffer, Common
 from buffers.columns import Column
+from buffers.rows import as_rows
 from buffers.running import RunningEpisodes
 from buffers.state import check_array, check_counters
 
@@ -109,7 +110,8 @@ class EpisodeReservoir(Buffer):
         }
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        last = rows.get("last", rows["done"] | rows["truncated"])
+        rows = as_rows(self.columns, rows)
+        last = rows["last"] if "last" in rows else rows["done"] | rows["truncated"]
         waiting = self._running.put(rows, self.seen)
         ended: dict[float, np.ndarray] = {}  # key -> where the rows of an episode waited
         marks = zip(rows["episode"].tolist(), waiting.tolist(), last.tolist(), strict=True)
@@ -161,7 +163,7 @@ class EpisodeReservoir(Buffer):
             self._used[self._kept.pop(self._below)] = False
 
     def _number(self, born: np.ndarray) -> None:
-        self._running.storage.born[self._batch] = born
+        self._running.number(self._batch, born)
 
     def shrink(self, capacity: int) -> None:
         """Hold `capacity` rows from now on: longer episodes go, then those of the largest keys.

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from buffers.buffer import Buffer, Common
+from buffers.rows import Rows
 from buffers.state import check_array
 from buffers.storage import last_writes
 
@@ -88,9 +89,9 @@ class MultiTimescaleBuffer(Buffer):
         held = {"sub_buffers": [len(part) for part in self._cascade()]}
         return super().describe() | held | {"overflow": len(self._overflow)}
 
-    def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _admit(self, rows: Rows) -> np.ndarray:
         # One draw per row, in the order of the rows: a batch draws what its rows would one by one.
-        reach = self._rng.geometric(1 - self._beta, len(rows["task"]))  # > r: beta**r
+        reach = self._rng.geometric(1 - self._beta, rows.n)  # > r: beta**r
         reach = np.minimum(reach, len(self._ends)).tolist()
         slots = [self._push(r, held) for held, r in enumerate(reach, len(self))]
         return last_writes(np.array(slots, np.int64))

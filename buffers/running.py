@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from buffers.columns import Column
+from buffers.rows import Rows
 from buffers.state import check_array
 from buffers.storage import Storage
 
@@ -34,11 +35,16 @@ class RunningEpisodes:
     def __len__(self) -> int:
         return len(self.storage) - len(self._free)
 
-    def put(self, rows: Mapping[str, np.ndarray], seen: int) -> np.ndarray:
+    def put(self, rows: Rows, seen: int) -> np.ndarray:
         """Store a batch of rows, born from `seen` on; return their slots."""
-        slots = self._claim(len(rows["task"]))
+        slots = self._claim(rows.n)
         self.storage.put(slots, rows, seen)
         return slots
+
+    def number(self, slots: np.ndarray, born: np.ndarray) -> None:
+        """Say which rows of the stream those in `slots` are."""
+        self.storage.count_to(int(born.max(initial=0)) + 1)
+        self.storage.born[slots] = born
 
     def _claim(self, n: int) -> np.ndarray:
         """Take `n` free slots."""
@@ -93,6 +99,7 @@ class RunningEpisodes:
         rows = self._rows_of(state)
         self.clear()
         slots = self._claim(len(rows["born"]))
+        self.storage.count_to(int(rows["born"].max(initial=0)) + 1)
         self.storage.load(slots, rows)
         numbers, lengths = state[f"{PREFIX}episodes"].tolist(), state[f"{PREFIX}lengths"]
         parts = np.split(slots, lengths.clip(0).cumsum())

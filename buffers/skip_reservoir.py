@@ -7,6 +7,7 @@ import numpy as np
 
 from buffers.buffer import Common
 from buffers.reservoir import ReservoirBuffer
+from buffers.rows import Rows
 from buffers.state import check_array
 from buffers.storage import last_writes
 
@@ -46,18 +47,17 @@ class SkipReservoir(ReservoirBuffer):
         self._next = np.zeros(0, np.int64)  # places in the stream of the next rows to keep
         self._slot = np.zeros(0, np.int64)  # where each of them goes
 
-    def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        first, n = self._added, len(rows["task"])
+    def _admit(self, rows: Rows) -> np.ndarray:
+        first, n = self._added, rows.n
         slots = np.full(n, -1)
         fresh = min(max(self._capacity - first, 0), n)
         slots[:fresh] = np.arange(first, first + fresh)
         if first + n > self._capacity:
             self._plan(first + n)
             kept = int(self._next.searchsorted(first + n))
-            slots[self._next[:kept] - first] = self._slot[:kept]
+            slots[self._next[:kept] - first] = last_writes(self._slot[:kept])
             self._next, self._slot = self._next[kept:], self._slot[kept:]
-            return last_writes(slots) if kept else slots
-        return slots
+        return last_writes(slots) if 0 < fresh < n else slots
 
     def _plan(self, end: int) -> None:
         """Draw which rows are kept, at least up to place `end`."""

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from buffers.buffer import Buffer, Common
+from buffers.rows import Rows
 from buffers.state import check_array
 from buffers.storage import last_writes
 
@@ -53,12 +54,12 @@ class TopBuffer(Buffer):
         found = dict(zip(("min", "median", "max"), levels, strict=False))
         return super().describe() | {"score": found or None}
 
-    def _score(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _score(self, rows: Rows) -> np.ndarray:
         """What each of the offered rows is worth, 0 or more, no NaN; float32 [n]."""
         raise NotImplementedError
 
-    def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        n = len(rows["task"])
+    def _admit(self, rows: Rows) -> np.ndarray:
+        n = rows.n
         # One draw per row, in the order of the rows: a batch draws what its rows would one by one.
         keys = _shifted(self._score(rows)) | self._rng.integers(2**32, size=n, dtype=np.uint32)
         fresh = min(max(self._capacity - self._added, 0), n)
@@ -143,7 +144,7 @@ class RewardBuffer(TopBuffer):
             raise ValueError(f"by {by!r}: expected one of {scalar}")
         self._by = by
 
-    def _score(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _score(self, rows: Rows) -> np.ndarray:
         value = np.abs(rows[self._by].astype(np.float64))
         with np.errstate(over="ignore"):
             return np.where(np.isnan(value), 0, value).astype(np.float32)
@@ -160,8 +161,8 @@ class SurpriseBuffer(TopBuffer):
     `add` costs a partition of all rows.
     """
 
-    def _score(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.full(len(rows["task"]), np.inf, np.float32)
+    def _score(self, rows: Rows) -> np.ndarray:
+        return np.full(rows.n, np.inf, np.float32)
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell how wrong the learner was on the rows at `index` [n]; repeats: last wins.

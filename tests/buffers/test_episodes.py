@@ -150,6 +150,28 @@ def test_rows_have_no_index_before_their_episode_ends():
     assert buffer.ages().tolist() == (5 - buffer.read(buffer.rows())["action"]).tolist()
 
 
+def in_tasks(capacity, **common):
+    return TaskBuffer(capacity, kind=EpisodeReservoir, draw_current=True, **common)
+
+
+@pytest.mark.parametrize("make", [EpisodeReservoir, in_tasks])
+def test_rows_that_wait_know_their_place_when_four_bytes_cannot_count_them(make):
+    buffer, rows = make(10, **SHAPE), one_after_the_other([6, 5])
+    buffer.seen = 2**32 - 8
+    for first in range(0, 11, 4):
+        buffer.add(part(rows, first, first + 4))
+    assert len(buffer) in (5, 6)
+    assert np.array_equal(buffer.ages(), 10 - buffer.read(buffer.rows())["action"])
+
+
+def test_rows_that_wait_are_saved_with_places_that_four_bytes_cannot_count():
+    buffer, copy = EpisodeReservoir(10, **SHAPE), EpisodeReservoir(10, **SHAPE)
+    buffer.seen = 2**32
+    buffer.add(part(one_after_the_other([6]), 0, 3))
+    copy.load_state_dict(buffer.state_dict())
+    assert (copy.state_dict()["running_born"] - 2**32).tolist() == [0, 1, 2]
+
+
 def test_an_episode_longer_than_the_capacity_is_passed_over():
     buffer = EpisodeReservoir(4, **SHAPE)
     buffer.add(one_after_the_other([5, 9]))
