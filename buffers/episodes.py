@@ -12,6 +12,8 @@ from buffers.rows import as_rows
 from buffers.running import RunningEpisodes
 from buffers.state import check_array, check_counters
 
+NO_SLOTS = np.zeros(0, np.int64)
+
 
 class EpisodeReservoir(Buffer):
     """Keeps whole episodes, each that ended with the same probability, in `capacity` rows.
@@ -23,13 +25,15 @@ class EpisodeReservoir(Buffer):
     will do. Rows of running episodes wait beside the `capacity` rows; they have no index and are
     not drawn, and `end_task` drops them. An episode of more rows than `capacity` is passed over.
 
-    Every episode gets a uniform key when it ends, and those of the `m` smallest keys are kept: each
-    set of m episodes is then equally likely, as long as m does not depend on the keys. "As many as
-    fit" does, where lengths vary, and prefers short episodes. Here m is the largest number of which
-    even the longest episodes so far would fit. That depends on lengths alone, and never rises once
-    an episode was given up. The price is room: where lengths vary much, rows stay empty.
-
-    Source: bottom-k sampling (Cohen and Kaplan, 2007); the choice of m is our own.
+    Every episode gets a uniform key when it ends, and those of the smallest keys are kept (bottom-k
+    sampling; Cohen and Kaplan, 2007). How many, must not favour any length: "as many as fit"
+    prefers short episodes, the last one being given up if it is long. Here, with L rows in the
+    longest episode so far, an episode is kept if those of smaller keys have at most `capacity` - L
+    rows, whatever its own length; and all are kept as long as all fit. In the order of keys that is
+    stopping after the first episode that goes beyond a bound, and including it: by Wald's equation
+    (1944) each episode is then as likely as any other. Exact where episodes are drawn anew each
+    time; as no episode is drawn twice here, one of l rows is more likely by a factor of about
+    1 + (l - mean length) / (rows of the whole stream), which fades as the stream goes on.
 
     Args:
         capacity: rows it can hold, of all kept episodes together.
@@ -60,11 +64,13 @@ class EpisodeReservoir(Buffer):
         self._running.clear()
         self._used[:] = False
         self._kept: dict[float, np.ndarray] = {}  # key -> slots of the episode's rows, in order
+        self._highest: list[tuple[float, int]] = []  # heap of (-key, rows) of the kept episodes
         self._below = 1.0  # keys from here on were given up
-        self._longest: list[int] = []  # heap of the lengths of the m longest episodes so far
-        self._needed = 0  # rows of these
+        self._held = 0  # rows of the kept episodes
+        self._lengths: set[int] = set()  # of all episodes so far that would fit
+        self._longest = 0
         self._ended = self._passed_over = 0
-        self._batch = np.zeros(0, np.int64)  # where the rows of the last batch waited
+        self._batch = NO_SLOTS  # where the rows of the last batch waited
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self._used))
@@ -133,52 +139,48 @@ class EpisodeReservoir(Buffer):
         if waited is None:
             self._passed_over += 1
             return
-        key = self._rng.random()
+        key, rows = self._rng.random(), len(waited)
+        self._lengths.add(rows)
+        self._longest = max(self._longest, rows)
         if key < self._below:
-            self._kept[key] = waited[:0]
-        self._note_length(len(waited))
+            heapq.heappush(self._highest, (-key, rows))
+            self._held += rows
         self._make_room(self._capacity)
-        if key in self._kept:
-            self._kept[key] = slots = np.flatnonzero(~self._used)[: len(waited)]
+        if key < self._below:
+            self._kept[key] = slots = np.flatnonzero(~self._used)[:rows]
             self._used[slots] = True
             self._storage.put(slots, self._running.storage.take(waited), self.seen)
             self._storage.born[slots] = self._running.storage.born[waited]
             ended[key] = waited
 
-    def _note_length(self, length: int) -> None:
-        """Take an episode into account, one more of the longest unless some were given up."""
-        shortest = 0
-        if self._below < 1:
-            shortest = heapq.heappushpop(self._longest, length)
-        else:
-            heapq.heappush(self._longest, length)
-        self._needed += length - shortest
-
     def _make_room(self, capacity: int) -> None:
-        """Give up episodes until those kept would fit even if they were the longest."""
-        while self._needed > capacity:
-            self._needed -= heapq.heappop(self._longest)
-        while len(self._kept) > len(self._longest):
-            self._below = max(self._kept)
-            self._used[self._kept.pop(self._below)] = False
+        """Give up episodes, those of the highest keys, until the rule holds."""
+        while self._highest:
+            all_fit = self._below == 1 and self._held <= capacity
+            if all_fit or self._held - self._highest[0][1] <= capacity - self._longest:
+                break
+            key, rows = heapq.heappop(self._highest)
+            self._below, self._held = -key, self._held - rows
+            self._used[self._kept.pop(-key, NO_SLOTS)] = False  # the newest has none yet
 
     def _number(self, born: np.ndarray) -> None:
         self._running.number(self._batch, born)
 
     def shrink(self, capacity: int) -> None:
-        """Hold `capacity` rows from now on: longer episodes go, then those of the largest keys.
-
-        Of the lengths that matter from now on those of some given up are not known, but that they
-        are none above the shortest that is.
-        """
-        low = min([capacity, *self._longest])
-        self._longest = [length if length <= capacity else low for length in self._longest]
-        heapq.heapify(self._longest)
-        self._needed = sum(self._longest)
+        """Hold `capacity` rows from now on: longer episodes go, then those of the highest keys."""
         for key in [key for key, slots in self._kept.items() if len(slots) > capacity]:
             self._used[self._kept.pop(key)] = False
+        self._lengths = {length for length in self._lengths if length <= capacity}
+        self._recount()
         self._make_room(capacity)
         super().shrink(capacity)
+
+    def _recount(self) -> None:
+        """Derive what follows from the kept episodes and the lengths so far."""
+        self._highest = [(-key, len(slots)) for key, slots in self._kept.items()]
+        heapq.heapify(self._highest)
+        self._held = sum(rows for _, rows in self._highest)
+        self._longest = max(self._lengths, default=0)
 
     def _keep(self, rows: int) -> np.ndarray:
         return self.rows()
@@ -196,9 +198,9 @@ class EpisodeReservoir(Buffer):
         return super()._counters() | {
             "keys": np.array(list(self._kept), np.float64),
             "lengths": np.array([len(slots) for slots in kept], np.int64),
-            "slots": np.concatenate([np.zeros(0, np.int64), *kept]),
+            "slots": np.concatenate([NO_SLOTS, *kept]),
             "below": self._below,
-            "longest": np.array(self._longest, np.int64),
+            "seen_lengths": np.array(sorted(self._lengths), np.int64),
             "ended": self._ended,
             "passed_over": self._passed_over,
             **self._running.save(),
@@ -207,16 +209,19 @@ class EpisodeReservoir(Buffer):
     def _check_counters(self, state: Mapping[str, Any]) -> int:
         super()._check_counters(state)
         check_counters(state, "ended", "passed_over")
-        for name, dtype in (("keys", "f8"), ("lengths", "i8"), ("slots", "i8"), ("longest", "i8")):
-            check_array(state, name, (np.size(state[name]),), np.dtype(dtype))
+        for name in ("keys", "lengths", "slots", "seen_lengths"):
+            dtype = np.dtype(np.float64 if name == "keys" else np.int64)
+            check_array(state, name, (np.size(state[name]),), dtype)
         keys, lengths, slots = state["keys"], state["lengths"], state["slots"]
         if len(keys) != len(lengths) or lengths.sum() != len(slots) or (lengths < 1).any():
             raise ValueError("state 'lengths': expected those of the episodes that are kept")
         if len(np.unique(slots)) < len(slots) or ((slots < 0) | (slots >= self._capacity)).any():
             raise ValueError(f"state 'slots': expected some from 0 to {self._capacity - 1}, once")
-        below, longest = state["below"], state["longest"]
-        if not isinstance(below, float) or not (keys < below).all() or len(keys) > len(longest):
-            raise ValueError(f"state has below {below!r}, which does not fit its episodes")
+        below, possible = state["below"], state["seen_lengths"]
+        if not isinstance(below, float) or not ((keys < below) & (keys >= 0)).all():
+            raise ValueError(f"state has below {below!r}, which does not fit the keys")
+        if not np.isin(lengths, possible).all() or (possible > self._capacity).any():
+            raise ValueError("state 'seen_lengths': expected also those of the episodes kept")
         self._running.check(state)
         return len(slots)
 
@@ -226,7 +231,7 @@ class EpisodeReservoir(Buffer):
         slots = np.split(state["slots"].copy(), state["lengths"].cumsum())
         self._kept = dict(zip(state["keys"].tolist(), slots, strict=False))
         self._used[state["slots"]] = True
-        self._below, self._longest = state["below"], state["longest"].tolist()
-        self._needed = sum(self._longest)
+        self._below, self._lengths = state["below"], set(state["seen_lengths"].tolist())
+        self._recount()
         self._ended, self._passed_over = state["ended"], state["passed_over"]
         self._running.load(state)

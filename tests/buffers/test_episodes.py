@@ -66,9 +66,21 @@ def held(buffer):
     return found
 
 
-def would_fit(lengths, capacity):
-    """How many episodes fit even if they are the longest."""
-    return int((np.cumsum(sorted(lengths, reverse=True)) <= capacity).sum())
+def keys_of(rows, lengths, capacity, seed=0):
+    """The key of every episode that fits: numbers drawn one by one, as the episodes end."""
+    order = rows["episode"][rows["done"] | rows["truncated"]].tolist()
+    fitting = [number for number in order if lengths[number] <= capacity]
+    drawn = np.random.default_rng(seed).random(len(fitting)).tolist()
+    return dict(zip(fitting, drawn, strict=True))
+
+
+def chosen(keys, lengths, capacity):
+    """The rule, with all that there was before one."""
+    longest = max((lengths[number] for number in keys), default=0)
+    if sum(lengths[number] for number in keys) <= capacity:
+        return set(keys)
+    before = {n: sum(lengths[o] for o in keys if keys[o] < keys[n]) for n in keys}
+    return {number for number in keys if before[number] <= capacity - longest}
 
 
 @settings(max_examples=80, deadline=None)
@@ -78,65 +90,67 @@ def would_fit(lengths, capacity):
     num_envs=st.integers(1, 4),
     batch=st.integers(1, 50),
 )
-def test_whole_episodes_are_kept_and_as_many_as_always_fit(capacity, lengths, num_envs, batch):
+def test_whole_episodes_are_kept_by_the_rule(capacity, lengths, num_envs, batch):
     buffer, rows = EpisodeReservoir(capacity, **SHAPE), side_by_side(lengths, num_envs)
     for first in range(0, sum(lengths), batch):
         buffer.add(part(rows, first, first + batch))
-    found, fitting = held(buffer), [length for length in lengths if length <= capacity]
-    assert all(lengths[number] == length for number, length in found.items())
-    assert len(found) == would_fit(fitting, capacity)
+    found, keys = held(buffer), keys_of(rows, lengths, capacity)
+    assert found == {number: lengths[number] for number in chosen(keys, lengths, capacity)}
     about = buffer.describe()
     assert about["episodes"] == len(found)
     assert about["episodes_ended"] == len(lengths)
-    assert about["episodes_passed_over"] == len(lengths) - len(fitting)
+    assert about["episodes_passed_over"] == len(lengths) - len(keys)
     assert about["waiting_rows"] == 0
-    assert (buffer.idle() is None) == (len(found) < len(fitting))
+    given_up = len(found) < len(keys)
+    assert (buffer.idle() is None) == given_up
+    assert len(buffer) > (capacity - max(lengths[n] for n in keys) if given_up else -1)
 
 
-LENGTHS = [1, 6, 2, 9, 1, 3, 9]  # of which 2 always fit into 18 rows
-
-
-@pytest.mark.parametrize("num_envs", [1, 3])
-def test_every_choice_of_episodes_is_equally_likely_however_long_they_are(num_envs):
-    found, rows = Counter(), side_by_side(LENGTHS, num_envs)
-    for seed in range(2_000):
-        buffer = EpisodeReservoir(18, seed=seed, **SHAPE)
-        buffer.add(part(rows, 0, 14))
-        buffer.add(part(rows, 14, None))
-        found[tuple(sorted(held(buffer)))] += 1
-    counts = [found[pair] for pair in combinations(range(len(LENGTHS)), 2)]
-    assert sum(counts) == 2_000
-    assert 0.001 < chisquare(counts).pvalue < 0.999
-
-
-@pytest.mark.parametrize("capacity", [4, 7])
-def test_after_shrinking_episodes_that_fit_are_equally_likely_and_no_other_is_held(capacity):
-    """Four have gone by; the one of 6 rows, or the ones of 6 and 9, do not fit any more."""
-    found = Counter()
-    for seed in range(1_500):
-        buffer = EpisodeReservoir(18, seed=seed, **SHAPE)
-        buffer.add(one_after_the_other([1, 6, 2, 9]))
+@settings(max_examples=40, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 12), max_size=30),
+    capacities=st.lists(st.integers(1, 30), min_size=1, max_size=3),
+)
+def test_a_shrinking_memory_holds_all_episodes_that_fit_of_keys_below_a_bound(lengths, capacities):
+    buffer, number = EpisodeReservoir(30, **SHAPE), 0
+    keys = keys_of(one_after_the_other(lengths), lengths, 30)
+    for capacity in sorted(capacities, reverse=True):
+        buffer.add(one_after_the_other(lengths[number : number + 9], first=number))
+        number += 9
         buffer.shrink(capacity)
-        held(buffer)
-        buffer.add(one_after_the_other([1, 3, 3, 9, 2], first=4))
-        found.update(held(buffer).keys())
-    fitting = [n for n, length in enumerate([1, 6, 2, 9, 1, 3, 3, 9, 2]) if length <= capacity]
-    assert set(found) == set(fitting)
-    # Several of one run are not independent, but exclude one another: the statistic is smaller.
-    assert chisquare([found[number] for number in fitting]).pvalue > 0.001
+        fitting = {n: keys[n] for n in range(min(number, len(lengths))) if lengths[n] <= capacity}
+        assert set(held(buffer)) == {n for n, key in fitting.items() if key < buffer._below}
+        assert len(buffer) <= capacity
+        lengths = lengths[:number] + [n for n in lengths[number:] if n <= capacity]
+        keys = dict(enumerate(keys_of(one_after_the_other(lengths), lengths, 30).values()))
 
 
-def test_the_longest_ones_decide_how_many_are_kept():
-    """Ten of 2 rows fill 20; one of 8 leaves room for 1 + 6; one of 10 makes it 1 + 1 + 1."""
-    buffer = EpisodeReservoir(20, **SHAPE)
-    buffer.add(one_after_the_other([2] * 10))
-    assert len(held(buffer)) == 10
-    buffer.add(one_after_the_other([8], first=10))
-    assert len(held(buffer)) == 7
-    buffer.add(one_after_the_other([10], first=11))
-    assert len(held(buffer)) == 3
-    buffer.add(one_after_the_other([2] * 50, first=12))
-    assert len(held(buffer)) == 3
+def test_long_and_short_episodes_are_kept_equally_often():
+    """80 episodes of 1 to 8 rows; of the longer half as many as fit would keep a seventh less."""
+    lengths = [1 + 5 * i % 8 for i in range(80)]
+    rows, kept, fit = one_after_the_other(lengths), np.zeros(80), np.zeros(80)
+    for seed in range(700):
+        buffer = EpisodeReservoir(24, seed=seed, **SHAPE)
+        buffer.add(rows)
+        kept[list(held(buffer))] += 1
+        order = np.argsort(np.random.default_rng(seed).random(80))
+        fit[order[np.cumsum(np.array(lengths)[order]) <= 24]] += 1
+    long = np.array(lengths) > 4
+    assert chisquare(kept).pvalue > 0.001  # those of one run exclude one another: it is smaller
+    assert chisquare([kept[long].sum(), kept[~long].sum()]).pvalue > 0.001
+    assert chisquare([fit[long].sum(), fit[~long].sum()]).pvalue < 1e-4
+
+
+def test_episodes_of_one_length_are_a_uniform_sample():
+    found = Counter()
+    for seed in range(1_000):
+        buffer = EpisodeReservoir(8, seed=seed, **SHAPE)
+        buffer.add(one_after_the_other([3, 3, 3]))
+        buffer.add(one_after_the_other([3, 3], first=3))
+        found[tuple(sorted(held(buffer)))] += 1
+    counts = [found[pair] for pair in combinations(range(5), 2)]
+    assert sum(counts) == 1_000
+    assert 0.001 < chisquare(counts).pvalue < 0.999
 
 
 def test_rows_have_no_index_before_their_episode_ends():
@@ -235,7 +249,7 @@ def test_a_hybrid_memory_keeps_whole_episodes_of_every_task():
     actions = memory.read(memory.rows())["action"]
     assert np.array_equal(memory.ages(), 57 - actions - (actions >= 28))
     for own in memory._parts.values():
-        assert len(held(own)) == 2
+        assert len(held(own)) >= 2
         assert len(own._running) == 0
     assert set(buffer.sample(100).data["task"]) == {0, 1}
 
@@ -263,7 +277,8 @@ def test_running_episodes_are_part_of_the_state(assert_equal):
         lambda s: {**s, "slots": s["slots"] * 0},
         lambda s: {**s, "slots": s["slots"] + 9},
         lambda s: {**s, "keys": s["keys"] + 1},
-        lambda s: {**s, "longest": s["longest"][:0]},
+        lambda s: {**s, "seen_lengths": s["seen_lengths"][:0]},
+        lambda s: {**s, "seen_lengths": s["seen_lengths"] + 9},
         lambda s: {**s, "below": None},
         lambda s: {**s, "ended": -1},
         lambda s: {**s, "running_lengths": s["running_lengths"] + 1},
