@@ -4,7 +4,7 @@
 
 CartPole, then Acrobot, with the defaults, but for what chooses the rows of CartPole that are kept
 and how many. Kept is the ratio of CartPole's greedy return after Acrobot to that right after it was
-learned, per member. `--methods none` leaves distillation out: rows are then all that holds CartPole.
+learned, per member. `--methods none` leaves distillation out: rows alone then hold CartPole.
 Each run is kept in benchmarks/results/; `--table` only prints what is there.
 """
 
