@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from buffers.base import Kind, Seed, StoredRows
 from buffers.columns import Column, Sample, make_columns
 from buffers.layout import Batch
-from buffers.rows import Rows, as_rows
+from buffers.rows import Rows
 
 
 class Common(TypedDict, total=False):
@@ -139,7 +139,7 @@ class Buffer(StoredRows):
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """Store checked rows."""
-        rows = as_rows(self.columns, rows)
+        rows = rows if isinstance(rows, Rows) else Rows(self.columns, rows)
         slots = self._admit(rows)
         self._put(slots, rows)
         self.seen += rows.n

@@ -50,6 +50,11 @@ class Rows(Mapping[str, np.ndarray]):
             return Rows(self._columns, {k: v[which] for k, v in self.given.items()})
         return Rows(self._columns, {k: v.take(which, axis=0) for k, v in self.given.items()})
 
+    def taken(self, name: str, which: np.ndarray) -> np.ndarray | float:
+        """A column of some of the rows, or the one value that all of them have there."""
+        values = self.given.get(name)
+        return self._columns[name].fill if values is None else values.take(which, axis=0)
+
     def write(self, views: Mapping[str, np.ndarray], first: int) -> None:
         """Write the rows to consecutive rows, from `first` on, of arrays by column name."""
         to = slice(first, first + self.n)

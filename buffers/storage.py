@@ -81,15 +81,13 @@ class Storage:
         self.count_to(seen + rows.n)
         if rows.record is not None:
             return self._put_one(int(slots[0]), rows.record, seen)
-        kept = np.flatnonzero(slots >= 0)
+        kept = (slots >= 0).nonzero()[0]
         if not len(kept):
             return
-        every = len(kept) == rows.n
-        target = slots if every else slots.take(kept)
-        packed = self.pack(rows if every else rows.some(kept))
+        target = slots.take(kept)
         self._before_writing(target)
-        for raw, record in zip(self._records, packed, strict=True):
-            raw[target] = record
+        for name, view in self.data.items():
+            view[target] = rows.taken(name, kept)
         self.born[target] = seen + kept
 
     def put_run(self, first: int, rows: Rows, seen: int) -> None:
@@ -113,12 +111,6 @@ class Storage:
 
     def commit(self, seen: int, added: int) -> None:
         """Take note that an operation is complete, with the buffer's counters after it."""
-
-    def pack(self, rows: Rows) -> Records:
-        """Return the rows as they are stored."""
-        batch = self.layout.batch(rows.n)
-        rows.write(batch.columns(), 0)
-        return batch.records
 
     def take(
         self, slots: np.ndarray, out: Mapping[str, np.ndarray] | None = None
@@ -183,8 +175,7 @@ def last_writes(slots: np.ndarray) -> np.ndarray:
     NumPy promises no order for repeated indices in one assignment: two columns of one slot could
     otherwise come from different rows.
     """
-    stored = slots[slots >= 0].tolist()
-    if len(set(stored)) == len(stored):
+    if len(set(slots.tolist())) == len(slots):
         return slots
     last = len(slots) - 1 - np.unique(slots[::-1], return_index=True)[1]
     kept = np.full_like(slots, -1)

@@ -52,7 +52,8 @@ def test_it_does_the_same_as_in_memory(kind, make, shape, filled, make_rows, ass
     for first, n in ((60, 1), (61, 40), (101, 3)):
         rows = make_rows(first, n, task=2)
         assert np.array_equal(in_files.add(rows), in_memory.add(rows))
-    assert_equal(in_files.sample(30).data, in_memory.sample(30).data)
+    if in_memory.drawable:
+        assert_equal(in_files.sample(30).data, in_memory.sample(30).data)
     assert_equal(in_files.state_dict(), in_memory.state_dict())
 
 
