@@ -15,6 +15,13 @@ from buffers.columns import Column, Memory, Sample
 from buffers.hybrid import HybridBuffer
 from buffers.mixture import MixtureBuffer
 from buffers.nstep import NStep
+from buffers.prioritized import (
+    Prioritized,
+    PrioritizedBuffer,
+    PrioritizedReservoir,
+    RankBuffer,
+    Ranked,
+)
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
 from buffers.task_buffer import TaskBuffer
@@ -26,6 +33,9 @@ BUFFERS: dict[str, Callable[..., Memory]] = {
     "hybrid": HybridBuffer,
     "reservoir": ReservoirBuffer,
     "balanced": BalancedReservoir,
+    "prioritized": PrioritizedBuffer,
+    "prioritized_reservoir": PrioritizedReservoir,
+    "rank": RankBuffer,
 }
 
 # What can choose the rows of each task in a TaskBuffer or a HybridBuffer.
@@ -45,6 +55,11 @@ __all__ = [
     "Memory",
     "MixtureBuffer",
     "NStep",
+    "Prioritized",
+    "PrioritizedBuffer",
+    "PrioritizedReservoir",
+    "RankBuffer",
+    "Ranked",
     "ReplayBuffer",
     "ReservoirBuffer",
     "Sample",

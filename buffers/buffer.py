@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from buffers.base import StoredRows
-from buffers.columns import Column, Sample, checked_rows, make_columns
+from buffers.columns import Column, Sample, checked_rows, make_columns, scaled
 
 Seed = int | np.random.SeedSequence | np.random.Generator
 
@@ -87,6 +87,11 @@ class Buffer(StoredRows):
         Raises:
             ValueError: nothing is stored, or `out` has an unknown column or a wrong shape.
         """
+        data, index, weight = self._sample(n, out)
+        return Sample(data, index, scaled(weight))
+
+    def _sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
+        """Draw as a part of a larger sample, whose weights are scaled together."""
         if not self.drawable:
             raise ValueError(self._nothing_to_draw)
         slots = self._draw(n)
@@ -132,7 +137,7 @@ class Buffer(StoredRows):
         return self._rng.integers(len(self), size=n)
 
     def _weigh(self, slots: np.ndarray) -> np.ndarray:
-        """Importance weight of each row drawn, float32 [n]."""
+        """Importance weight of each row drawn, float32 [n]; `sample` makes the largest 1."""
         return np.ones(len(slots), np.float32)
 
     def _keep(self, rows: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Unpack
 
 import numpy as np
 
-from buffers.buffer import Buffer, Common
+from buffers.buffer import Common
 from buffers.mixture import MixtureBuffer
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
@@ -29,6 +29,8 @@ class HybridBuffer(MixtureBuffer):
         kind: what chooses the rows of a task; by default a reservoir.
         draw_current: whether the memory's rows of the current task are drawn as well, so that one
             that goes on for long is not only learnt from its newest rows.
+        recent_kind: what holds the recent rows: `recent_kind(capacity, clear_at_switch=...,
+            **common)`; by default a ring that is drawn uniformly.
         common: `state, action, extra, seed`, as of `Buffer`.
     """
 
@@ -41,6 +43,7 @@ class HybridBuffer(MixtureBuffer):
         share: float = 0.5,
         kind: MakePart = ReservoirBuffer,
         draw_current: bool = False,
+        recent_kind: MakePart = ReplayBuffer,
         **common: Unpack[Common],
     ) -> None:
         if not 0 <= share <= 1:
@@ -49,7 +52,7 @@ class HybridBuffer(MixtureBuffer):
         seeds = rng.integers(2**62, size=2).tolist()
         self.share = share
         common["seed"] = seeds[0]
-        self.recent: Buffer = ReplayBuffer(capacity, clear_at_switch=clear_at_switch, **common)
+        self.recent = recent_kind(capacity, clear_at_switch=clear_at_switch, **common)
         common["seed"] = seeds[1]
         self.memory = TaskBuffer(rows_per_task, kind=kind, draw_current=draw_current, **common)
         super().__init__(

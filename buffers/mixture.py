@@ -8,7 +8,15 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer
-from buffers.columns import Column, Sample, check_names, checked_columns, checked_rows
+from buffers.columns import (
+    Column,
+    Sample,
+    check_names,
+    checked_columns,
+    checked_errors,
+    checked_rows,
+    scaled,
+)
 from buffers.views import contents
 
 Part = Union[Buffer, "MixtureBuffer"]
@@ -89,11 +97,15 @@ class MixtureBuffer:
 
     def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
         """Draw `n` rows, each part's share of them; arguments and errors as of `Buffer.sample`."""
+        data, index, weight = self._sample(n, out)
+        return Sample(data, index, scaled(weight))
+
+    def _sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
         index, weight = np.empty(n, np.int64), np.empty(n, np.float32)
         data = self._blank(n, out)
         for number, rows in enumerate(self._turns_of(n)):
             if len(rows):
-                own = self._parts[number].sample(len(rows))
+                own = self._parts[number]._sample(len(rows))
                 index[rows] = own.index * len(self._parts) + number
                 weight[rows] = own.weight
                 for name, values in data.items():
@@ -123,7 +135,12 @@ class MixtureBuffer:
         return self._turns[key]
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
-        """Tell each part how wrong the learner was on its rows at `index`."""
+        """Tell each part how wrong the learner was on its rows at `index`.
+
+        Raises:
+            ValueError: as of `Prioritized.feedback`; no part is told anything then.
+        """
+        index, td_error = checked_errors(index, td_error)
         for part, rows, slots in self._by_part(index):
             part.feedback(slots, td_error[rows])
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from buffers import state as saved
 from buffers.buffer import Buffer, Common
+from buffers.columns import checked_errors
 from buffers.reservoir import ReservoirBuffer
 
 MakePart = Callable[..., Buffer]
@@ -59,6 +60,12 @@ class TaskBuffer(Buffer):
         return len(self._storage)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, also of those that the tasks' buffers have beside the rows."""
+        parts = self._parts.values()
+        return super().nbytes + sum(part.nbytes - part._storage.nbytes for part in parts)
+
+    @property
     def drawable(self) -> int:
         """Rows that `sample` draws from: those of all tasks but the current one."""
         return int(self._eligible().sum())
@@ -79,7 +86,12 @@ class TaskBuffer(Buffer):
         self._parts, self._current = {}, None
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
-        """Tell each task's buffer how wrong the learner was on its rows at `index`."""
+        """Tell each task's buffer how wrong the learner was on its rows at `index`.
+
+        Raises:
+            ValueError: as of `Prioritized.feedback`; no buffer is told anything then.
+        """
+        index, td_error = checked_errors(index, td_error)
         for part, mine, slots in self._by_part(index):
             part.feedback(slots, td_error[mine])
 
