@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from buffers import state as saved
-from buffers.sum_tree import SumTree
+from buffers.sum_tree import SumTree, last_of_each
 
 UNIT = 2.0**-24  # priorities are whole multiples of it: their sums are exact
 
@@ -29,7 +29,7 @@ class Proportional:
     """A slot is drawn in proportion to its surprise ** alpha (eq. 1 of Schaul et al., 2016).
 
     Priorities are rounded to multiples of 2^-24, positive ones at least to one; those too large for
-    exact sums (2^38 / slots, which is 262,144 for a million slots) count as that.
+    exact sums (2^37 / slots, which is 131,072 for a million slots) count as that.
 
     Args:
         slots: how many.
@@ -39,6 +39,8 @@ class Proportional:
     def __init__(self, slots: int, alpha: float) -> None:
         self._alpha = alpha
         self._tree = SumTree(slots)
+        with np.errstate(divide="ignore", over="ignore"):
+            self._most = (self._tree.largest * UNIT / 2) ** np.divide(1, alpha)
 
     @property
     def nbytes(self) -> int:
@@ -46,13 +48,12 @@ class Proportional:
         return self._tree.nbytes
 
     def set(self, slots: np.ndarray, surprise: np.ndarray) -> None:
-        """Put the rows in `slots` [n], none twice, where their surprise [n] of 0 or more says."""
-        with np.errstate(over="ignore"):
-            units = np.ceil(surprise**self._alpha / UNIT)
-        self._tree.set(slots, np.minimum(units, self._tree.largest).astype(np.int64))
+        """Take note of the surprise [n], 0 or more, of the rows in `slots` [n]; last wins."""
+        priority = np.minimum(surprise, self._most) ** self._alpha
+        self._tree.set(slots, np.ceil(priority / UNIT).astype(np.int64))
 
     def draw(self, where: np.ndarray, rows: int) -> np.ndarray:
-        """Slots at these places [n], from 0 to 1, of the first `rows`; uniform if all are 0."""
+        """Slots at these ascending places [n], 0 to 1, of `rows`; uniform if all have 0."""
         if not self._tree.total:
             return np.minimum((where * rows).astype(np.int64), rows - 1)
         return self._tree.draw(where)
@@ -80,7 +81,7 @@ class Proportional:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take over a checked state; nothing may be held yet."""
-        self._tree.set(np.arange(len(state["priority"])), state["priority"])
+        self._tree.set(np.arange(len(state["priority"])), state["priority"].copy())
 
 
 class Ranks:
@@ -113,14 +114,15 @@ class Ranks:
         return sum(values.nbytes for values in arrays)
 
     def set(self, slots: np.ndarray, surprise: np.ndarray) -> None:
-        """Put the rows in `slots` [n], none twice, where their surprise [n] of 0 or more says."""
+        """Take note of the surprise [n], 0 or more, of the rows in `slots` [n]; last wins."""
+        slots, surprise = last_of_each(slots, surprise)
         with np.errstate(over="ignore"):
             self._surprise[slots] = surprise
         self._changes += len(slots) - int(np.count_nonzero(self._changed[slots]))
         self._changed[slots] = True
 
     def draw(self, where: np.ndarray, rows: int) -> np.ndarray:
-        """Slots at these places [n], from 0 to 1, of the first `rows`."""
+        """Slots at these ascending places [n], from 0 to 1, of the first `rows`."""
         if self._changes * 10 >= len(self._order):
             self._sort(rows)
         ends = self._ends[: len(self._order)]

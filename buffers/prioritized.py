@@ -5,6 +5,8 @@ That decides what is drawn and not what is kept, so it goes with any rule of adm
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from math import gcd
 from typing import Any, Unpack
 
 import numpy as np
@@ -16,7 +18,6 @@ from buffers.columns import checked_errors
 from buffers.priorities import Priorities, Proportional, Ranks
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
-from buffers.storage import last_writes
 
 
 class Options(Common, total=False):
@@ -31,11 +32,11 @@ class Options(Common, total=False):
 class Prioritized(Buffer):
     """Draws a row in proportion to (|TD error| + eps) ** alpha (Schaul et al., 2016, section 3.3).
 
-    A new row counts as surprising as the most surprising one so far, 1 at first. The draws are one
-    from each of n parts of equal probability, in random order, so that any minibatch cut from a
-    sample is a fair one. Weights are (N P(i)) ** -beta, divided by the largest of the sample: of
-    the sample rather than of the buffer, so that one row that is hardly ever drawn does not make
-    all steps small. `beta` rises linearly to 1.
+    A new row counts as surprising as the most surprising one so far, 1 at first. One row is drawn
+    from each of n parts of equal probability; they are dealt so that a minibatch cut from a sample
+    has some of all. Weights are (N P(i)) ** -beta, divided by the largest of the sample: of the
+    sample rather than of the buffer, so that one row that is hardly ever drawn does not make all
+    steps small. `beta` rises linearly to 1.
 
     Feedback counts for rows that were drawn and have been there since. For a row that was
     overwritten, dropped or moved after it was drawn, or never drawn, it is ignored; unless the row
@@ -105,11 +106,10 @@ class Prioritized(Buffer):
                 buffer then stays as it was.
         """
         slots, error = checked_errors(index, td_error)
-        known = self._stored(slots) & self._drawn.take(slots, mode="clip")
-        slots = last_writes(np.where(known, slots, -1))
-        kept = slots >= 0
-        surprise = np.abs(error[kept]) + self._eps
-        self._priorities.set(slots[kept], surprise)
+        inside = slots.view(np.uint64) < self._capacity  # negative ones are huge there
+        known = inside & self._drawn.take(slots, mode="clip")
+        surprise = np.abs(error[known]) + self._eps
+        self._priorities.set(slots[known], surprise)
         self._most = max(self._most, float(surprise.max(initial=0)))
 
     def clear(self) -> None:
@@ -125,8 +125,10 @@ class Prioritized(Buffer):
         return slots
 
     def _draw(self, n: int) -> np.ndarray:
-        where = (self._rng.permutation(n) + self._rng.random(n)) / n
-        slots = self._priorities.draw(where, len(self))
+        uniform = self._rng.random(n + 1)
+        where = (np.arange(n) + uniform[:n]) / n
+        first = int(uniform[n] * n)
+        slots = self._priorities.draw(where, len(self))[dealt(n)[first : first + n]]
         self._drawn[slots] = True
         self._times_drawn += n
         return slots
@@ -161,6 +163,17 @@ class Prioritized(Buffer):
         self._priorities.load(state)
         self._drawn[: len(state["drawn"])] = state["drawn"]
         self._times_drawn, self._most = state["times_drawn"], state["most"]
+
+
+@lru_cache
+def dealt(n: int) -> np.ndarray:
+    """Order, twice over, in which any run of a few of `n` parts is spread over all of them.
+
+    Each part follows the one before at a distance of the golden ratio, all around: a minibatch cut
+    from a larger sample is as evenly spread as if it had been drawn alone.
+    """
+    step = next(k for k in range(round(0.618 * n), 2 * n + 2) if gcd(k, n) == 1)
+    return np.arange(2 * n) * step % n
 
 
 class Ranked(Prioritized):
