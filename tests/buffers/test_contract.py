@@ -11,8 +11,11 @@ from buffers import (
     Column,
     HybridBuffer,
     MixtureBuffer,
+    PrioritizedReservoir,
+    RankBuffer,
     ReplayBuffer,
     ReservoirBuffer,
+    TaskBuffer,
     TaskReservoir,
 )
 
@@ -32,6 +35,11 @@ KINDS = {name: partial(kind, 16) for name, kind in BUFFERS.items()}
 KINDS["hybrid"] = partial(BUFFERS["hybrid"], 16, rows_per_task=8)
 KINDS["mixture"] = partial(mixture, 16)
 KINDS["task_reservoir"] = partial(TaskReservoir, 16)
+KINDS["prioritized_hybrid"] = partial(
+    HybridBuffer, 16, rows_per_task=8, kind=PrioritizedReservoir, recent_kind=RankBuffer
+)
+KINDS["rank_by_task"] = partial(TaskBuffer, 16, kind=RankBuffer, shared=True, draw_current=True)
+BY_RANK = {"rank", "prioritized_hybrid", "rank_by_task"}  # the others draw these rows uniformly
 
 
 @pytest.fixture(params=KINDS)
@@ -62,8 +70,20 @@ def test_a_sample_is_what_is_stored_at_its_index(make, filled, assert_equal):
     sample = buffer.sample(50)
     assert_equal(sample.data, buffer.read(sample.index))
     assert set(sample.index) <= set(buffer.rows())
-    assert sample.weight.tolist() == [1] * 50
     assert sample.weight.dtype == np.float32
+    assert sample.weight.shape == (50,)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - BY_RANK))
+def test_rows_drawn_uniformly_weigh_1(kind, shape, filled):
+    assert filled(KINDS[kind](**shape)).sample(50).weight.tolist() == [1] * 50
+
+
+@pytest.mark.parametrize("kind", sorted(BY_RANK))
+def test_other_rows_weigh_at_most_1(kind, shape, filled):
+    weight = filled(KINDS[kind](**shape)).sample(50).weight
+    assert (weight > 0).all()
+    assert weight.max() == 1 > weight.min()
 
 
 def test_a_batch_is_stored_as_its_rows_would_be_one_by_one(make, make_rows, assert_equal):
@@ -330,7 +350,7 @@ def test_an_empty_buffer_can_be_described_and_saved(make, assert_equal):
     assert_equal(copy.state_dict(), buffer.state_dict())
 
 
-def test_feedback_changes_nothing(make, filled, assert_equal):
+def test_feedback_about_rows_not_drawn_changes_nothing(make, filled, assert_equal):
     buffer = filled(make())
     before = buffer.state_dict()
     buffer.feedback(buffer.rows(), np.ones(len(buffer)))
