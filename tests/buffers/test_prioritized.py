@@ -117,7 +117,7 @@ def test_rows_without_any_error_are_drawn_uniformly_if_there_are_no_others(taugh
     buffer = taught(kind, np.zeros(8), eps=0)
     assert chisquare(counts_of(buffer, 3_000)).pvalue > 1e-3
     assert buffer.sample(50).weight.tolist() == [1] * 50
-    buffer.feedback([3], [1e-12])
+    buffer.feedback([3], [1e-30])
     assert set(buffer.sample(50).index.tolist()) == {3}
 
 
@@ -152,7 +152,8 @@ def test_ranks_stay_until_a_tenth_of_the_rows_have_changed(taught):
     expected = 1_000 / (1 + np.arange(100)) / (1 / np.arange(1.0, 101)).sum()
     last_nine = np.arange(91, 100)
     buffer.sample(1)
-    buffer.feedback(last_nine, np.full(9, 1e3))
+    for _ in range(2):
+        buffer.feedback(last_nine, np.full(9, 1e3))
     assert np.abs(counts_of(buffer, 1, each=1_000) - expected).max() <= 2
     buffer.feedback([0], [0])
     counts = counts_of(buffer, 1, each=1_000)
@@ -324,6 +325,20 @@ def test_rows_take_their_priorities_along_when_a_block_shrinks(kind, make_rows, 
     times = weight[old] * (data["action"][old] + 1)  # a weight is in proportion to 1 / TD error
     assert len(set(data["action"][old])) == 6
     assert times == pytest.approx(times[0], rel=1e-6)
+
+
+def test_ranks_move_along_when_a_buffer_shrinks(taught, make_rows):
+    """And the ring goes on where it was: the oldest row is the next to go."""
+    buffer = taught(RankBuffer, np.ones(6), alpha=1)
+    slots = buffer.add(make_rows(6, 4))  # rows 4 to 9 are held
+    buffer.sample(200)
+    buffer.feedback(slots[1:], [7, 9, 8])
+    buffer.shrink(3)
+    expected = 1_000 * np.array([2, 6, 3]) / 11  # of ranks 3, 1, 2
+    counts = np.bincount(buffer.sample(1_000).data["action"], minlength=10)[7:]
+    assert np.abs(counts - expected).max() <= 2
+    buffer.add(make_rows(10, 1))
+    assert sorted(buffer.read(buffer.rows())["action"]) == [8, 9, 10]
 
 
 def test_weights_undo_priorities_within_a_task_but_not_the_tasks_shares(make_rows, shape):
