@@ -15,13 +15,8 @@ from buffers.columns import Column, Memory, Sample
 from buffers.hybrid import HybridBuffer
 from buffers.mixture import MixtureBuffer
 from buffers.nstep import NStep
-from buffers.prioritized import (
-    Prioritized,
-    PrioritizedBuffer,
-    PrioritizedReservoir,
-    RankBuffer,
-    Ranked,
-)
+from buffers.prioritized import Prioritized, PrioritizedBuffer, PrioritizedReservoir
+from buffers.rank import RankBuffer, Ranked
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
 from buffers.task_buffer import TaskBuffer

@@ -1,7 +1,7 @@
 """Prioritised replay: what surprised the learner is drawn more often (Schaul et al., 2016).
 
 That decides what is drawn and not what is kept, so it goes with any rule of admission: put
-`Prioritized` or `Ranked` before the class that admits, `class Mine(Prioritized, MyBuffer)`.
+`Prioritized`, or `Ranked`, before the class that admits, `class Mine(Prioritized, MyBuffer)`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from buffers import state as saved
 from buffers.buffer import Buffer, Common
 from buffers.columns import checked_errors
-from buffers.priorities import Priorities, Proportional, Ranks
+from buffers.priorities import Priorities, Proportional
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
 
@@ -176,21 +176,6 @@ def dealt(n: int) -> np.ndarray:
     return np.arange(2 * n) * step % n
 
 
-class Ranked(Prioritized):
-    """Draws a row in proportion to 1 / rank ** alpha, by |TD error| (Schaul et al., 2016).
-
-    Outliers matter less than in proportional draws. Ranks are refreshed when a tenth of the rows
-    have changed; see `Ranks`. All else is as in `Prioritized`.
-    """
-
-    _priorities_of = Ranks
-
-    def __init__(
-        self, capacity: int, *, alpha: float = 0.7, beta: float = 0.5, **options: Any
-    ) -> None:
-        super().__init__(capacity, alpha=alpha, beta=beta, **options)
-
-
 class PrioritizedBuffer(Prioritized, ReplayBuffer):
     """First in, first out; what surprised is drawn more often.
 
@@ -216,18 +201,3 @@ class PrioritizedReservoir(Prioritized, ReservoirBuffer):
 
     def __init__(self, capacity: int, **options: Unpack[Options]) -> None:
         super().__init__(capacity, **options)
-
-
-class RankBuffer(Ranked, ReplayBuffer):
-    """First in, first out; the higher the rank of what surprised, the more often it is drawn.
-
-    Args:
-        capacity: rows it can hold.
-        clear_at_switch: whether `end_task` drops all rows.
-        options: as of `Prioritized` and `Buffer`; by default alpha is 0.7 and beta 0.5.
-    """
-
-    def __init__(
-        self, capacity: int, *, clear_at_switch: bool = False, **options: Unpack[Options]
-    ) -> None:
-        super().__init__(capacity, clear_at_switch=clear_at_switch, **options)
