@@ -129,7 +129,7 @@ def own_rates(memories: dict[str, Memory], batch: int, rounds: int) -> dict[str,
     rows, best = rows_of(batch), dict.fromkeys(memories, 0.0)
     for _ in range(rounds):
         for kind, memory in memories.items():
-            twin, calls = copy.deepcopy(memory), max(memory.seen // (10 * batch), 1)
+            twin, calls = copy.deepcopy(memory), min(max(memory.seen // (10 * batch), 1), 4_000)
             start = time.perf_counter()
             for _ in range(calls):
                 twin.add(rows)
@@ -176,12 +176,16 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         timed = rates(able, args.rounds, args.seconds) if "Retain" in able else {}
         lines[line] = {name: rate * rows for name, rate in timed.items()}
     others = [kind for kind in BUFFERS if kind not in CHEAP]
-    groups = [(args.capacity, 10, CHEAP), (args.own_capacity, 10, others)]
-    adds = {}
-    for capacity, stream, kinds in (*groups, (args.capacity, 100, CHEAP)):
+    adds = []
+    for capacity, stream, kinds, batches in (
+        (args.capacity, 10, CHEAP, (1, args.batch, 8 * args.batch)),
+        (args.capacity, 100, CHEAP, (1, args.batch, 8 * args.batch)),
+        (args.own_capacity, 10, others, (args.batch,)),
+    ):
         memories = passed_by(capacity, stream, [kind for kind in kinds if kind in BUFFERS])
-        for kind, rate in own_rates(memories, args.batch, args.rounds).items():
-            adds[f"{kind}, {capacity:,} rows, after {stream}"] = rate
+        for batch in batches:
+            for kind, rate in own_rates(memories, batch, args.rounds).items():
+                adds.append([kind, capacity, stream, batch, rate])
     return {
         "capacity": args.capacity,
         "batch": args.batch,
@@ -222,14 +226,18 @@ def _cell(rates: dict[str, float], name: str) -> str:
 
 
 def own_table(result: dict[str, Any]) -> Table:
-    """A line per kind of memory."""
-    table = Table(title=f"Adding batches of {result['batch']} to a full memory")
-    for column in ("memory, after so many times its rows", "rows per second", "time of the FIFO's"):
+    """A line per kind of memory, stream and batch."""
+    table = Table(title="Adding to a full memory")
+    for column in ("memory", "rows", "stream, times that", "batch", "rows/s", "time / FIFO's"):
         table.add_column(column, justify="right")
-    for name, rate in result["own_adds"].items():
-        stream = name.rpartition(" ")[2]
-        fifo = result["own_adds"][f"fifo, {result['capacity']:,} rows, after {stream}"]
-        table.add_row(name, f"{rate:,.0f}", f"{fifo / rate:.2f}x")
+    fifo = {
+        (stream, batch): rate
+        for kind, _, stream, batch, rate in result["own_adds"]
+        if kind == "fifo"
+    }
+    for kind, capacity, stream, batch, rate in result["own_adds"]:
+        ratio = f"{fifo[stream, batch] / rate:.2f}x"
+        table.add_row(kind, f"{capacity:,}", str(stream), f"{batch:,}", f"{rate:,.0f}", ratio)
     return table
 
 

@@ -167,7 +167,7 @@ class Buffer(StoredRows):
 
     def _draw(self, n: int) -> np.ndarray:
         """Slots of `n` stored rows; there are some."""
-        return uniform(self._rng, len(self), n)
+        return uniform(self._rng, float(len(self)), n)
 
     def _weigh(self, slots: np.ndarray) -> np.ndarray:
         """Importance weight of each row drawn, float32 [n]."""
@@ -187,8 +187,8 @@ class Buffer(StoredRows):
         """Take note that the row of slot kept[i] is in slot i now and all others are gone."""
 
 
-def uniform(rng: np.random.Generator, below: int | np.ndarray, n: int) -> np.ndarray:
-    """Draw `n` whole numbers from 0 up, below a number or a number each, int64 [n].
+def uniform(rng: np.random.Generator, below: float, n: int) -> np.ndarray:
+    """Draw `n` whole numbers from 0 up to, but not including, `below`, int64 [n].
 
     In half the time of `Generator.integers`; a number's probability is off by less than 2**-53.
     """

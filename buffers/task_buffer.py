@@ -207,7 +207,7 @@ class TaskBuffer(Buffer):
 
     def _draw(self, n: int) -> np.ndarray:
         end = self._eligible().cumsum()
-        block = end.searchsorted(uniform(self._rng, int(end[-1]), n), side="right")
+        block = end.searchsorted(uniform(self._rng, float(end[-1]), n), side="right")
         slots = np.empty(n, np.int64)
         for number, part in enumerate(self._parts.values()):
             mine = block == number
