@@ -62,7 +62,7 @@ def test_a_package_imports_only_what_lies_below_it(package):
 
 def test_adapters_import_nothing_of_ours_but_buffers():
     ours = {*PACKAGES, *SCRIPTS} - {"buffers"}
-    for path in ADAPTERS.glob("*.py"):
+    for path in ADAPTERS.rglob("*.py"):
         assert not {name.split(".")[0] for _, name in imports(path)} & ours, path
 
 
