@@ -14,6 +14,7 @@ from buffers import Column, Memory
 from buffers.adapters.sb3.observations import observation_rows
 from buffers.adapters.sb3.options import maker, refuse
 from buffers.adapters.sb3.steps import Steps
+from buffers.columns import checked_rows, make_columns
 
 
 class MemorySamples(NamedTuple):
@@ -96,9 +97,10 @@ class MemoryReplayBuffer(ReplayBuffer):
         self.optimize_memory_usage = False
         self.handle_timeout_termination = handle_timeout_termination
         self.task = 0
-        self._here: Any = None  # the task that all environments are in
+        self._here: int | None = None  # the task that all environments are in
         self._rows = observation_rows(self.obs_shape, observation_space)
         self._action = self._action_column()
+        self._columns = make_columns(self._rows.column, self._action, None)
         self._make, self._options = maker(memory), options
         self._steps = Steps(n_steps, gamma, n_envs)
         # Spawning leaves the space's own random numbers as they are.
@@ -147,17 +149,17 @@ class MemoryReplayBuffer(ReplayBuffer):
         n = self.n_envs
         timeout = np.array([bool(info.get("TimeLimit.truncated")) for info in infos])
         timeout &= self.handle_timeout_termination
-        task = np.array([info.get("task", self.task) for info in infos])
-        rows = {
+        rows: dict[str, Any] = {
             "state": self._rows.pack(obs, n),
             "action": np.reshape(action, (n, *self._action.shape)),
-            "reward": np.asarray(reward),
+            "reward": reward,
             "next_state": self._rows.pack(next_obs, n),
             "done": np.asarray(done, bool) & ~timeout,
             "truncated": timeout,
-            "task": task,
+            "task": np.array([info.get("task", self.task) for info in infos]),
         }
-        self._notice(task)
+        rows = checked_rows(self._columns, rows)  # before anything takes note of them
+        self._notice(rows["task"])
         if self.n_steps > 1:
             rows = self._steps.push(rows)
         if len(rows["task"]):
@@ -172,7 +174,7 @@ class MemoryReplayBuffer(ReplayBuffer):
             return
         if self._here is not None:
             self._end()
-        self._here = task[0]
+        self._here = int(task[0])
 
     def end_task(self) -> None:
         """Takes note that the current task ends here; steps that name no task are of the next."""

@@ -459,6 +459,19 @@ def test_observations_that_are_not_finite_are_refused_and_nothing_is_stored(obs)
     assert buffer.size() == 1
 
 
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_a_step_that_is_refused_ends_no_task(n_steps):
+    options = {"memory": "fifo", "clear_at_switch": True, "n_steps": n_steps}
+    buffer = MemoryReplayBuffer(9, BOX, ACTIONS["discrete"], **options)
+    fill(buffer, stream(BOX, ACTIONS["discrete"], 8, 1, task=0))
+    held = buffer.size()
+    (row,) = stream(BOX, ACTIONS["discrete"], 1, 1, task=1)
+    row[3][:] = np.inf
+    with pytest.raises(ValueError, match="'reward'"):
+        buffer.add(*row)
+    assert buffer.size() == held > 0
+
+
 def test_a_task_must_be_a_whole_number():
     buffer = MemoryReplayBuffer(9, BOX, ACTIONS["discrete"])
     (row,) = stream(BOX, ACTIONS["discrete"], 1, 1, task="pole")
