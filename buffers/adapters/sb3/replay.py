@@ -149,6 +149,7 @@ class MemoryReplayBuffer(ReplayBuffer):
         n = self.n_envs
         timeout = np.array([bool(info.get("TimeLimit.truncated")) for info in infos])
         timeout &= self.handle_timeout_termination
+        tasks = [info.get("task", self.task) for info in infos]
         rows: dict[str, Any] = {
             "state": self._rows.pack(obs, n),
             "action": np.reshape(action, (n, *self._action.shape)),
@@ -156,10 +157,11 @@ class MemoryReplayBuffer(ReplayBuffer):
             "next_state": self._rows.pack(next_obs, n),
             "done": np.asarray(done, bool) & ~timeout,
             "truncated": timeout,
-            "task": np.array([info.get("task", self.task) for info in infos]),
+            "task": np.array(tasks),
         }
-        rows = checked_rows(self._columns, rows)  # before anything takes note of them
-        self._notice(rows["task"])
+        if self.n_steps > 1 or tasks != [self._here] * n:
+            rows = checked_rows(self._columns, rows)  # before anything takes note of them
+            self._notice(rows["task"])
         if self.n_steps > 1:
             rows = self._steps.push(rows)
         if len(rows["task"]):
