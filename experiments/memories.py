@@ -46,6 +46,7 @@ class Memories:
             "clear_at_switch": config.clear_at_switch,
             "rows_per_task": config.rows_per_task,
             "share": config.memory_share,
+            "draw_current": config.draw_current,
             "kind": MEMORIES[config.memory],
         }
         buffers = [make_buffer(config.buffer, options, seed=rng, **columns) for rng in rngs]

@@ -107,3 +107,14 @@ def test_a_buffer_is_made_of_the_options_that_it_knows(make_run, changes, kind):
 def test_coverage_is_given_for_each_task_that_is_held(stepped, make_run):
     assert make_run().memories.coverage() == {}
     assert stepped.coverage() == {0: 0.5, 1: 0.5}  # two different rows, each of them twice
+
+
+def test_a_hybrid_draws_the_memory_of_the_running_task_only_if_asked(make_run):
+    for asked in (False, True):
+        run = make_run(draw_current=asked, buffer="hybrid")
+        rows = {"state": np.zeros((1, 4)), "next_state": np.zeros((1, 4)), "action": [0]}
+        run.memories.add(
+            {k: np.asarray(v) for k, v in (rows | {"reward": [0.0], "done": [False]}).items()},
+            np.zeros(1, int),
+        )
+        assert (run.memories.buffers[0].memory.drawable > 0) is asked

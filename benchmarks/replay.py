@@ -1,0 +1,217 @@
+"""The memories beside the replay buffers of other libraries: speed, bytes, and whether it is right.
+
+    python benchmarks/replay.py --out benchmarks/results/replay.json
+
+One core. All operations of a line are timed in turn, several rounds, and the best round counts: a
+busy machine then disturbs all alike. Figures are calls per second for samples and rows per second
+for adds; in brackets, how many times the other library's rate ours is. A library that is not
+installed is left out and named. SB3 adds a batch in steps of 8 environments, Tianshou row by row.
+
+A batch with "reused" arrays is drawn into the same memory every time, which PyTorch shares; with
+"new" ones every column becomes a tensor of its own. Then every library's samples are looked at:
+does each row's state belong to its reward, and is every row drawn equally often?
+"""
+
+import argparse
+import json
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from replay_peers import FLOATS, PEERS, Operation, Subject, rows_of
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import chisquare
+
+from buffers import BUFFERS, Column
+
+LINES = {
+    "sample": "sample",
+    "sample, tensors": "sample as torch tensors, reused",
+    "sample, new tensors": "sample as torch tensors, new",
+    "add one": "add, one row at a time",
+    "add batch": "add, a batch at a time",
+    "prioritized": "prioritised: sample and update",
+}
+
+
+def retain(capacity: int, batch: int) -> Subject:
+    """Our FIFO, and the prioritised buffer."""
+    buffer, other = make("fifo", capacity), make("fifo", capacity)
+    buffer.add(rows_of(capacity))
+    one, many, out = rows_of(1), rows_of(batch), buffer.batch(batch)
+    tensors = {name: torch.from_numpy(values) for name, values in out.items()}
+
+    def drawn() -> tuple[Any, Any]:
+        buffer.sample(batch, out)
+        return tensors["state"], tensors["reward"]
+
+    return Subject(
+        {
+            "sample": lambda: buffer.sample(batch),
+            "sample, tensors": lambda: buffer.sample(batch, out),
+            "sample, new tensors": lambda: [
+                torch.from_numpy(values) for values in buffer.sample(batch).data.values()
+            ],
+            "add one": lambda: other.add(one),
+            "add batch": lambda: other.add(many),
+        }
+        | prioritized(capacity, batch),
+        drawn,
+        buffer.nbytes,
+    )
+
+
+def prioritized(capacity: int, batch: int) -> dict[str, Operation]:
+    """Sampling by priority and giving the errors back, if there is such a buffer."""
+    if "prioritized" not in BUFFERS:
+        return {}
+    buffer, error = make("prioritized", capacity), np.ones(batch)
+    buffer.add(rows_of(capacity))
+    return {"prioritized": lambda: buffer.feedback(buffer.sample(batch).index, error)}
+
+
+def make(kind: str, capacity: int) -> Any:
+    return BUFFERS[kind](capacity, state=Column((FLOATS,)))
+
+
+def rates(operations: dict[str, Operation], rounds: int, seconds: float) -> dict[str, float]:
+    """Calls per second of each operation, in its best round."""
+    best = dict.fromkeys(operations, 0.0)
+    calls = {name: _calls_in(seconds, each) for name, each in operations.items()}
+    for _ in range(rounds):
+        for name, operation in operations.items():
+            start = time.perf_counter()
+            for _ in range(calls[name]):
+                operation()
+            best[name] = max(best[name], calls[name] / (time.perf_counter() - start))
+    return best
+
+
+def _calls_in(seconds: float, operation: Operation) -> int:
+    start, calls = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        operation()
+        calls += 1
+    return max(calls, 1)
+
+
+def check(subject: Subject, capacity: int, samples: int) -> dict[str, float]:
+    """Share of rows whose state is not that of their reward; chance that draws are uniform."""
+    counts, torn = np.zeros(100), 0
+    for _ in range(samples):
+        state, reward = (np.asarray(values) for values in subject.drawn())
+        torn += int((state != reward[:, None]).any(axis=1).sum())
+        counts += np.bincount((reward * 100 / capacity).astype(int), minlength=100)
+    return {"torn": torn / counts.sum(), "uniform_p": float(chisquare(counts).pvalue)}
+
+
+def own_adds(capacity: int, batch: int, streams: list[int]) -> dict[str, Operation]:
+    """Adding a batch to each kind of memory when `stream` times its capacity has passed by."""
+    operations: dict[str, Operation] = {}
+    for stream in streams:
+        for kind in BUFFERS:
+            buffer, rows = make(kind, capacity), rows_of(batch)
+            for first in range(0, stream * capacity, 1_000):
+                buffer.add(rows_of(1_000, first))
+            operations[f"{kind}, after {stream}"] = partial(buffer.add, rows)
+    return operations
+
+
+def subjects(capacity: int, batch: int) -> tuple[dict[str, Subject], list[str]]:
+    """Ours and those of the libraries that are installed; names of the others."""
+    found, missing = {"Retain": retain(capacity, batch)}, []
+    for name, peer in PEERS.items():
+        try:
+            found[name] = peer(capacity, batch)
+        except ImportError:
+            missing.append(name)
+    return found, missing
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """All figures, as JSON can hold them."""
+    found, missing = subjects(args.capacity, args.batch)
+    lines: dict[str, dict[str, float]] = {}
+    for line in LINES:
+        able = {name: s.operations[line] for name, s in found.items() if line in s.operations}
+        rows = {"add batch": args.batch}.get(line, 1)
+        timed = rates(able, args.rounds, args.seconds) if "Retain" in able else {}
+        lines[line] = {name: rate * rows for name, rate in timed.items()}
+    adds = rates(own_adds(args.own_capacity, args.batch, args.streams), args.rounds, args.seconds)
+    return {
+        "capacity": args.capacity,
+        "batch": args.batch,
+        "own_capacity": args.own_capacity,
+        "missing": missing,
+        "rates": lines,
+        "own_adds": {name: rate * args.batch for name, rate in adds.items()},
+        "bytes_per_row": {name: s.bytes / args.capacity for name, s in found.items()},
+        "checks": {name: check(s, args.capacity, args.samples) for name, s in found.items()},
+    }
+
+
+def peers_table(result: dict[str, Any]) -> Table:
+    """A line per operation, a column per library."""
+    names = list(result["bytes_per_row"])
+    title = f"Capacity {result['capacity']:,}, {FLOATS} floats per state, batch {result['batch']}"
+    table = Table(title=title)
+    for column in ("per second (ours / theirs)", *names):
+        table.add_column(column, justify="right")
+    for line, label in LINES.items():
+        rates = result["rates"][line]
+        if rates:
+            table.add_row(label, *(_cell(rates, name) for name in names))
+    table.add_row("bytes per row", *(f"{result['bytes_per_row'][name]:.0f}" for name in names))
+    checks = [result["checks"][name] for name in names]
+    table.add_row("torn rows", *(f"{100 * each['torn']:.1f}%" for each in checks))
+    table.add_row("p of uniform draws", *(f"{each['uniform_p']:.2f}" for each in checks))
+    return table
+
+
+def _cell(rates: dict[str, float], name: str) -> str:
+    if name not in rates:
+        return "-"
+    ratio = "" if name == "Retain" else f" ({rates['Retain'] / rates[name]:.1f}x)"
+    return f"{rates[name]:,.0f}{ratio}"
+
+
+def own_table(result: dict[str, Any]) -> Table:
+    """A line per kind of memory."""
+    title = f"Adding batches of {result['batch']} to a full memory of {result['own_capacity']:,}"
+    table = Table(title=title)
+    for column in ("memory, after times its capacity", "rows per second", "time of the FIFO's"):
+        table.add_column(column, justify="right")
+    for name, rate in result["own_adds"].items():
+        fifo = result["own_adds"][f"fifo, {name.split(', ')[1]}"]
+        table.add_row(name, f"{rate:,.0f}", f"{fifo / rate:.2f}x")
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--capacity", type=int, default=100_000)
+    parser.add_argument("--own-capacity", type=int, default=5_000, help="of each of our memories")
+    parser.add_argument("--streams", type=int, nargs="+", default=[10, 100], help="times capacity")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=0.05, help="of each operation and round")
+    parser.add_argument("--samples", type=int, default=400, help="looked at of each library")
+    parser.add_argument("--out", type=Path, help="a file for the figures, JSON")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    result = measure(args)
+    console = Console(width=150)
+    console.print(peers_table(result))
+    console.print(own_table(result))
+    for name in result["missing"]:
+        console.print(f"{name} is not installed: left out")
+    if args.out:
+        args.out.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
