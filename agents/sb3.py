@@ -7,6 +7,7 @@ cannot do at all: its bootstrap maximum also runs over actions that a task does 
 of actions does not), and it is not told the task.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ FIXED: dict[str, dict[str, Any]] = {
         "huber_delta": 1.0,
         "normalize_observations": False,
         "scale_rewards": False,
+        "compile": "off",
     },
 }
 FIXED["sb3-qrdqn"] = FIXED["sb3-dqn"] | {"distribution": "quantiles"}
@@ -47,13 +49,15 @@ def unlike(agent: str, options: DQNOptions) -> dict[str, Any]:
     Raises:
         ValueError: A value that was chosen, that is no default, is not what the agent does.
     """
-    fixed = FIXED.get(agent, {})
-    defaults = DQNOptions()
-    for name, does in fixed.items():
-        given = getattr(options, name)
-        if given not in (does, getattr(defaults, name)):
+    fixed, changed = FIXED.get(agent, {}), {}
+    for field in dataclasses.fields(options):
+        name, given = field.name, getattr(options, field.name)
+        does = fixed.get(name, given)
+        if given not in (does, field.default):
             raise ValueError(f"{agent} has no {name}={given}, only {name}={does}: leave it out")
-    return {name: does for name, does in fixed.items() if getattr(options, name) != does}
+        if given != does:
+            changed[name] = does
+    return changed
 
 
 class SB3Agent:
@@ -86,6 +90,9 @@ class SB3Agent:
         self._valid, self._num_envs, self._updates = space.valid, num_envs, 0
         self.exploration = Exploration(num_envs, list(rngs), options.exploratory_steps)
         self._models = [Model(name, space, options, rng) for rng in rngs]
+
+    def compile(self) -> None:
+        """Does nothing: SB3's training step runs as it is."""
 
     def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray:
         """Q values, `[members, batch, actions]`; -inf where there is no action."""

@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
 from agents import AGENTS, DQNOptions, NonFiniteLoss, unlike
 from experiments.checkpoint import load_checkpoint, save_checkpoint
+from experiments.config import Flags
 
 VALID = np.array([[True, True, False], [True, True, True]])
 KINDS = {"sb3-dqn": DQN, "sb3-qrdqn": QRDQN}
@@ -232,6 +233,12 @@ def test_what_is_chosen_and_cannot_be_is_refused(name, chosen):
     (option,) = chosen
     with pytest.raises(ValueError, match=f"{name} has no {option}="):
         unlike(name, DQNOptions(**chosen))
+
+
+def test_what_is_compiled_by_itself_is_not_for_them_and_what_is_asked_for_is_refused():
+    assert unlike("sb3-dqn", Flags())["compile"] == "off"
+    with pytest.raises(ValueError, match="sb3-dqn has no compile=on"):
+        unlike("sb3-dqn", Flags(compile="on"))
 
 
 def test_an_agent_is_not_made_with_options_that_are_not_its_own(options):

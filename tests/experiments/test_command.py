@@ -120,7 +120,8 @@ def test_a_guest_runs_as_the_flags_are_and_says_what_it_cannot_do(
     changes = SHORT | {"agent": agent, "buffer": memory, "n_step": 3, "atoms": 5}
     code, _, err = call("train", *flags(logdir=tmp_path / "runs", **changes))
     assert code == 0, err
-    assert f"{agent} cannot do otherwise than: methods=none, head=single" in caplog.text
+    assert f"{agent} cannot do otherwise than: " in caplog.text
+    assert "methods=none, head=single" in caplog.text
     (folder,) = (tmp_path / "runs").iterdir()
     assert agent in folder.name
     config = json.loads((folder / "summary.json").read_text())["config"]

@@ -229,7 +229,8 @@ class MemoryReplayBuffer(ReplayBuffer):
         return self._tensor(obs)
 
     def _tensor(self, values: np.ndarray) -> Tensor:
-        return self.to_torch(values, copy=False)  # what a memory returns is a copy already
+        # A copy already, but perhaps one with gaps, on which matrix products give other bits.
+        return self.to_torch(np.ascontiguousarray(values), copy=False)
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tells the memory how wrong the learner was on the rows at `index`."""
