@@ -127,19 +127,19 @@ def draw(results, phase, phases, file):
                 axis.plot(result["steps"], one, color=line.get_color(), alpha=0.25, linewidth=0.8)
         axis.set(ylabel=f"{name}\ngreedy return", ylim=(0, 510))
     axes[-1].set_xlabel("environment steps (grey: this pole is trained on)")
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="upper left")
     figure.tight_layout()
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
 
 
-def idle(result, phase, poles):
-    """Mean return at the pole that is not in training, once both have been."""
+def kept(result, phase):
+    """Each seed's mean return at the pole that is not in training, from the first change on."""
     steps, returns = np.array(result["steps"]), np.array(result["returns"])
-    other = 1 - ((steps - 1) // phase) % poles
-    scores = returns[:, np.arange(len(steps)), other][:, steps > phase * poles // 2]
-    return scores.mean(1)
+    other = 1 - ((steps - 1) // phase) % len(POLES)
+    scores = returns[:, np.arange(len(steps)), other]
+    return scores[:, steps > phase].mean(1)
 
 
 def main(phase=10_000, phases=4, seeds=3, interval=1_000, episodes=5, out=Path("runs")):
@@ -149,9 +149,9 @@ def main(phase=10_000, phases=4, seeds=3, interval=1_000, episodes=5, out=Path("
     for name, memory in MEMORIES.items():
         runs = [train(memory, phase, phases, seed, interval, episodes) for seed in range(seeds)]
         results[name] = {"steps": runs[0][0], "returns": [returns for _, returns in runs]}
-        kept = idle(results[name], phase, len(POLES))
-        shown = ", ".join(f"{value:.0f}" for value in kept)
-        print(f"{name:>10}: {kept.mean():.0f} at the pole not in training ({shown})", flush=True)
+        means = kept(results[name], phase)
+        shown = ", ".join(f"{value:.0f}" for value in means)
+        print(f"{name:>10}: {means.mean():.0f} at the pole not in training ({shown})", flush=True)
     draw(results, phase, phases, out / "sb3_alternating.png")
     (out / "sb3_alternating.json").write_text(json.dumps(results))
     return results
