@@ -54,13 +54,13 @@ class MemoryReplayBuffer(ReplayBuffer):
         action_space: Of the environments.
         device: Where samples go.
         n_envs: Environments that step together.
-        optimize_memory_usage: Must be False: see below.
+        optimize_memory_usage: Must be False: chosen rows have no neighbour to share a state with.
         handle_timeout_termination: Whether time limits are no terminations, so that the learner
             bootstraps from them.
         memory: A key of `buffers.BUFFERS`, or what makes a memory: `memory(capacity, state=...,
             action=..., extra=..., seed=..., **options)`.
         n_steps: Steps of reward per row; SB3 does not pass its own `n_steps` to a custom class.
-        gamma: Discount of these sums; that of the algorithm.
+        gamma: Discount of these sums, to be that of the algorithm; needed for `n_steps` above 1.
         seed: Whence the memory's draws follow; by default the algorithm's own seed.
         options: Further arguments of the memory, such as `rows_per_task`.
 
@@ -69,7 +69,8 @@ class MemoryReplayBuffer(ReplayBuffer):
         task: Task of steps whose `infos` name none.
 
     Raises:
-        ValueError: An unknown memory, `optimize_memory_usage`, or arguments of SB3's HER buffer.
+        ValueError: An unknown memory, `n_steps` without `gamma`, `optimize_memory_usage`, or
+            arguments of SB3's HER buffer.
     """
 
     def __init__(
@@ -84,11 +85,11 @@ class MemoryReplayBuffer(ReplayBuffer):
         *,
         memory: str | Callable[..., Memory] = "hybrid",
         n_steps: int = 1,
-        gamma: float = 0.99,
+        gamma: float | None = None,
         seed: int | np.random.Generator | None = None,
         **options: Any,
     ) -> None:
-        refuse(optimize_memory_usage, options)
+        refuse(optimize_memory_usage, n_steps > 1 and gamma is None, options)
         # Not ReplayBuffer's own constructor: it would allocate arrays that nobody uses.
         super(ReplayBuffer, self).__init__(
             buffer_size, observation_space, action_space, device, n_envs
@@ -102,7 +103,7 @@ class MemoryReplayBuffer(ReplayBuffer):
         self._action = self._action_column()
         self._columns = make_columns(self._rows.column, self._action, None)
         self._make, self._options = maker(memory), options
-        self._steps = Steps(n_steps, gamma, n_envs)
+        self._steps = Steps(n_steps, 1.0 if gamma is None else gamma, n_envs)
         # Spawning leaves the space's own random numbers as they are.
         self.memory = self._empty(action_space.np_random.spawn(1)[0] if seed is None else seed)
 

@@ -357,7 +357,7 @@ def test_tasks_that_nobody_names_are_counted_by_end_task():
 
 
 def test_no_row_of_several_steps_spans_two_tasks():
-    buffer = MemoryReplayBuffer(50, BOX, ACTIONS["discrete"], memory="fifo", n_steps=3)
+    buffer = MemoryReplayBuffer(50, BOX, ACTIONS["discrete"], memory="fifo", n_steps=3, gamma=0.9)
     zeros, ones = np.zeros((1, 3)), np.ones(1, np.float32)
     for task in (0, 0, 1, 1, 1):
         buffer.add(zeros, zeros, np.zeros(1, int), ones, np.zeros(1, bool), [{"task": task}])
@@ -370,7 +370,7 @@ def test_no_row_of_several_steps_spans_two_tasks():
 @pytest.mark.parametrize("memory", BUFFERS)
 def test_a_saved_buffer_goes_on_as_the_one_that_was_saved(memory, tmp_path):
     def model(**kwargs):
-        options = {"memory": memory, "n_steps": 2} | kwargs
+        options = {"memory": memory, "n_steps": 2, "gamma": 0.99} | kwargs
         return DQN(
             "MlpPolicy",
             venv(False),
@@ -422,7 +422,7 @@ def test_a_model_is_saved_without_its_rows_and_remembers_its_kind_of_memory(tmp_
 
 
 def test_reset_drops_all_rows():
-    buffer = MemoryReplayBuffer(9, BOX, ACTIONS["discrete"], n_steps=2)
+    buffer = MemoryReplayBuffer(9, BOX, ACTIONS["discrete"], n_steps=2, gamma=0.9)
     fill(buffer, stream(BOX, ACTIONS["discrete"], 12, 1)).reset()
     assert (buffer.pos, buffer.full, buffer.size()) == (0, False, 0)
 
@@ -438,6 +438,7 @@ def test_reset_drops_all_rows():
         ({"goal_selection_strategy": "future"}, "HerReplayBuffer"),
         ({"memory": "resevoir"}, "did you mean reservoir"),
         ({"n_steps": 0}, "n 0"),
+        ({"n_steps": 3}, "gamma"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_reason(wrong, words):
@@ -461,7 +462,7 @@ def test_observations_that_are_not_finite_are_refused_and_nothing_is_stored(obs)
 
 @pytest.mark.parametrize("n_steps", [1, 3])
 def test_a_step_that_is_refused_ends_no_task(n_steps):
-    options = {"memory": "fifo", "clear_at_switch": True, "n_steps": n_steps}
+    options = {"memory": "fifo", "clear_at_switch": True, "n_steps": n_steps, "gamma": 0.9}
     buffer = MemoryReplayBuffer(9, BOX, ACTIONS["discrete"], **options)
     fill(buffer, stream(BOX, ACTIONS["discrete"], 8, 1, task=0))
     held = buffer.size()

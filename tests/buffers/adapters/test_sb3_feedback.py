@@ -58,7 +58,7 @@ def learn(algorithm, memory, steps=80, n_steps=1, batch_size=30, normalized=Fals
         gradient_steps=2,
         target_update_interval=10,
         replay_buffer_class=MemoryReplayBuffer,
-        replay_buffer_kwargs={"memory": memory, "n_steps": n_steps},
+        replay_buffer_kwargs={"memory": memory, "n_steps": n_steps, "gamma": 0.99},
         policy_kwargs={"net_arch": [8]},
         device="cpu",
         seed=0,
