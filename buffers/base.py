@@ -1,7 +1,8 @@
 """The part of every buffer that is neither keeping nor drawing: look at its rows, save and load."""
 
 from collections.abc import Mapping
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +12,12 @@ from buffers.columns import Column, checked_columns
 from buffers.rows import Intake
 from buffers.storage import Storage
 from buffers.views import contents
+
+if TYPE_CHECKING:
+    from buffers.memmap import MemmapStorage
+
+Seed = int | np.random.SeedSequence | np.random.Generator
+Kind = Literal["memory", "memmap"]
 
 
 class StoredRows:
@@ -25,7 +32,9 @@ class StoredRows:
         self,
         capacity: int,
         columns: Mapping[str, Column],
-        seed: int | np.random.SeedSequence | np.random.Generator,
+        seed: Seed = 0,
+        storage: Kind = "memory",
+        path: str | PathLike[str] | None = None,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity {capacity} holds nothing; choose at least 1 row")
@@ -34,8 +43,32 @@ class StoredRows:
         self._added = 0  # rows offered since the last clear
         self._capacity = capacity
         self._rng = np.random.default_rng(seed)
-        self._storage = Storage(self.columns, capacity)
+        self._storage = self._make_storage(storage, path)
         self._intake = Intake(self._storage.layout)
+
+    def _make_storage(self, storage: Kind, path: str | PathLike[str] | None) -> Storage:
+        if (storage, path is None) not in (("memory", True), ("memmap", False)):
+            raise ValueError(f"storage {storage!r}, path {path}: memmap needs one, memory none")
+        if path is None:
+            return Storage(self.columns, self._capacity)
+        from buffers.memmap import MemmapStorage  # needs what not every system has
+
+        files = MemmapStorage(self.columns, self._capacity, path, type(self).__name__)
+        if files.reopened:
+            self._take_up(files)
+        return files
+
+    def _take_up(self, files: "MemmapStorage") -> None:
+        """Go on from the last operation that the files of an earlier buffer know as complete."""
+        if type(self)._counters is not StoredRows._counters:
+            kind = type(self).__name__
+            raise ValueError(
+                f"a {kind} is more than the rows in its files; "
+                "use another folder and load a saved state"
+            )
+        self.seen, self._added = files.committed
+        if self.seen:  # do not draw again what was drawn before
+            self._rng = np.random.default_rng([int(self._rng.integers(2**62)), self.seen])
 
     def __len__(self) -> int:
         return min(self._added, self._capacity)
@@ -52,7 +85,10 @@ class StoredRows:
 
     def rows(self, task: int | None = None) -> np.ndarray:
         """Index of every stored row, or of those of one task; int64, ascending."""
-        rows = np.flatnonzero(self._stored(np.arange(self.capacity)))
+        if type(self)._stored is StoredRows._stored:  # no need to look at empty slots
+            rows = np.arange(len(self))
+        else:
+            rows = np.flatnonzero(self._stored(np.arange(self.capacity)))
         return rows if task is None else rows[self._storage.data["task"][rows] == task]
 
     def _stored(self, slots: np.ndarray) -> np.ndarray:
@@ -84,6 +120,11 @@ class StoredRows:
         """
         slots = self._checked_index(index)
         self._storage.overwrite(slots, checked_columns(self.columns, columns, len(slots)))
+        self._commit()
+
+    def _commit(self) -> None:
+        """Let what was done so far last, where rows outlive the process."""
+        self._storage.commit(self.seen, self._added)
 
     def _checked_index(self, index: ArrayLike) -> np.ndarray:
         slots = np.asarray(index, np.int64).reshape(-1)
@@ -154,3 +195,4 @@ class StoredRows:
         self._storage.load(self.rows(), state)
         self.seen = state["seen"]
         self._rng.bit_generator.state = state["rng"]
+        self._commit()

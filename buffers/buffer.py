@@ -1,17 +1,16 @@
 """The base of every buffer: two questions, `_admit` (what to keep) and `_draw` (what to draw)."""
 
 from collections.abc import Mapping
-from typing import Required, TypedDict
+from os import PathLike
+from typing import ClassVar, Required, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers.base import StoredRows
+from buffers.base import Kind, Seed, StoredRows
 from buffers.columns import Column, Sample, make_columns
 from buffers.layout import Batch
-from buffers.rows import Rows, as_rows
-
-Seed = int | np.random.SeedSequence | np.random.Generator
+from buffers.rows import Rows
 
 
 class Common(TypedDict, total=False):
@@ -21,6 +20,8 @@ class Common(TypedDict, total=False):
     action: Column
     extra: Mapping[str, Column] | None
     seed: Seed
+    storage: Kind
+    path: str | PathLike[str] | None
 
 
 class Buffer(StoredRows):
@@ -39,15 +40,25 @@ class Buffer(StoredRows):
         action: shape and dtype of `action`.
         extra: further columns, such as `{"q": Column((4,))}`.
         seed: whence every draw follows; a Generator is used as it is and may be shared.
+        storage: "memory", or "memmap" for rows in files, more than memory holds. They outlive the
+            process: the same buffer made again holds the rows of all adds that were complete, also
+            after a crash, if it remembers nothing but rows (`_counters`); its random draws are
+            others then.
+        path: folder of the files.
 
     Attributes:
         columns: name -> Column.
         seen: rows ever offered to `add`; `clear` does not reset it.
+        needs: extra columns that this kind of buffer makes use of.
 
     Raises:
-        ValueError: capacity below 1, or a column of an unusable name or dtype.
+        ValueError: capacity below 1, a column of an unusable name or dtype, or a folder that holds
+            another buffer.
+        MemoryError: all rows need more memory than there is; see `bytes_needed`.
+        OSError: the disk has no room for all rows.
     """
 
+    needs: ClassVar[Mapping[str, Column]] = {}
     _nothing_to_draw = "cannot sample from an empty buffer; add rows first"
 
     def __init__(
@@ -58,8 +69,10 @@ class Buffer(StoredRows):
         action: Column = Column((), np.int64),  # noqa: B008 (immutable)
         extra: Mapping[str, Column] | None = None,
         seed: Seed = 0,
+        storage: Kind = "memory",
+        path: str | PathLike[str] | None = None,
     ) -> None:
-        super().__init__(capacity, make_columns(state, action, extra), seed)
+        super().__init__(capacity, make_columns(state, action, extra), seed, storage, path)
 
     @property
     def drawable(self) -> int:
@@ -108,6 +121,7 @@ class Buffer(StoredRows):
     def clear(self) -> None:
         """Drop all rows. `seen` and the random stream go on."""
         self._added = 0
+        self._commit()
 
     def idle(self) -> str | None:
         """Say so if the buffer had no choice to make yet: it holds all that it was offered."""
@@ -121,15 +135,23 @@ class Buffer(StoredRows):
         self._storage.move(kept)
         self._capacity = capacity
         self._moved(kept)
+        self._commit()
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """Store checked rows."""
-        rows = as_rows(self.columns, rows)
+        rows = rows if isinstance(rows, Rows) else Rows(self.columns, rows)
         slots = self._admit(rows)
         self._put(slots, rows)
         self.seen += rows.n
         self._added += rows.n
+        self._storage.commit(self.seen, self._added)
         return slots
+
+    def _number(self, born: np.ndarray) -> None:
+        """Take note of which rows of the whole stream those just inserted are, int64 [n].
+
+        Only a buffer that stores rows later than it gets them has to.
+        """
 
     def _put(self, slots: np.ndarray, rows: Rows) -> None:
         """Write rows to the slots that `_admit` has chosen."""

@@ -13,6 +13,10 @@ REQUIRED = (*FINITE, "done")
 class Column(NamedTuple):
     """One column of a buffer.
 
+    Rows may come in another dtype of the same kind, as long as their values fit: a float16 column
+    takes float32 rows, rounded, in half the bytes. uint8 takes images a quarter of what float32
+    does; floats are refused there, as only the caller knows their scale.
+
     Attributes:
         shape: shape of one row's value, without the batch axis.
         dtype: boolean, integer or float dtype the values are stored in.
@@ -154,18 +158,31 @@ def checked_values(name: str, column: Column, values: ArrayLike, n: int) -> np.n
     given, dtype = _as_array(name, values), np.dtype(column.dtype)
     if given.shape != (n, *column.shape) or not _castable(given.dtype, dtype):
         expected = f"{dtype} {[n, *column.shape]}"
+        hint = "; scale and convert floats yourself" if _loses(given.dtype, dtype) else ""
         raise ValueError(
-            f"column {name!r}: expected {expected}, given {given.dtype} {list(given.shape)}"
+            f"column {name!r}: expected {expected}, given {given.dtype} {list(given.shape)}{hint}"
         )
-    cast = given
-    if given.dtype != dtype:
-        with np.errstate(over="ignore"):  # a float too large becomes inf and is refused below
-            cast = given.astype(dtype)
-    if dtype.kind in "iu" and cast is not given and (cast != given).any():
-        raise ValueError(f"column {name!r}: expected values that fit {dtype}, given larger ones")
+    cast = given if given.dtype == dtype else _cast(name, given, dtype)
     if must_be_finite(name, dtype) and not np.isfinite(cast).all():
         raise ValueError(f"column {name!r}: expected finite {dtype}, given NaN or infinity")
     return cast
+
+
+def _cast(name: str, given: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Convert to a dtype of the same kind; floats are rounded, but must not become infinite."""
+    with np.errstate(over="ignore"):
+        cast = given.astype(dtype)
+    changed = cast != given if dtype.kind in "iu" else np.isinf(cast) != np.isinf(given)
+    if changed.any():
+        largest = np.finfo(dtype).max if dtype.kind == "f" else np.iinfo(dtype).max
+        raise ValueError(
+            f"column {name!r}: expected values that fit {dtype}, up to {largest}, given larger ones"
+        )
+    return cast
+
+
+def _loses(given: np.dtype, dtype: np.dtype) -> bool:
+    return given.kind == "f" and dtype.kind in "iu"
 
 
 def _castable(given: np.dtype, dtype: np.dtype) -> bool:

@@ -4,6 +4,7 @@ Rehearsal of stored rows at a fixed share follows CLEAR (Rolnick et al., 2019), 
 and half to be a good share.
 """
 
+from pathlib import Path
 from typing import Unpack
 
 import numpy as np
@@ -48,9 +49,11 @@ class HybridBuffer(MixtureBuffer):
         rng = np.random.default_rng(common.pop("seed", 0))
         seeds = rng.integers(2**62, size=2).tolist()
         self.share = share
-        common["seed"] = seeds[0]
+        path = common.pop("path", None)
+        paths = [Path(path) / name if path else None for name in ("recent", "memory")]
+        common["seed"], common["path"] = seeds[0], paths[0]
         self.recent: Buffer = ReplayBuffer(capacity, clear_at_switch=clear_at_switch, **common)
-        common["seed"] = seeds[1]
+        common["seed"], common["path"] = seeds[1], paths[1]
         self.memory = TaskBuffer(rows_per_task, kind=kind, draw_current=draw_current, **common)
         super().__init__(
             {"recent": self.recent, "memory": self.memory},

@@ -41,12 +41,12 @@ class ReplayBuffer(Buffer):
 
     def _put(self, slots: np.ndarray, rows: Rows) -> None:
         """Write rows to slots that follow one another around the ring: at most twice at once."""
-        if not 0 < rows.n <= self._capacity:
-            return super()._put(slots, rows)
         first = self._added % self._capacity
         room = self._capacity - first
-        if rows.n <= room:
+        if 0 < rows.n <= room:
             return self._storage.put_run(first, rows, self.seen)
+        if not 0 < rows.n <= self._capacity:
+            return super()._put(slots, rows)
         self._storage.put_run(first, rows.some(slice(room)), self.seen)
         self._storage.put_run(0, rows.some(slice(room, None)), self.seen + room)
 

@@ -17,12 +17,12 @@ class ReservoirBuffer(Buffer):
     def _admit(self, rows: Rows) -> np.ndarray:
         if rows.n == 1:
             return np.array([self._admit_one()])
-        filling = min(max(self._capacity - self._added, 0), rows.n)
         # One draw per row, in the order of the rows: a batch draws what its rows would one by one.
         drawn = self._rng.random(rows.n)
         drawn *= np.arange(self._added + 1.0, self._added + rows.n + 1)
-        drawn[:filling] = np.arange(self._added, self._added + filling)
-        kept = np.flatnonzero(drawn < self._capacity)
+        if (filling := min(self._capacity - self._added, rows.n)) > 0:
+            drawn[:filling] = np.arange(self._added, self._added + filling)
+        kept = (drawn < self._capacity).nonzero()[0]
         slots = np.full(rows.n, -1)
         slots[kept] = last_writes(drawn[kept].astype(np.int64))
         return slots

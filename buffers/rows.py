@@ -50,6 +50,11 @@ class Rows(Mapping[str, np.ndarray]):
             return Rows(self._columns, {k: v[which] for k, v in self.given.items()})
         return Rows(self._columns, {k: v.take(which, axis=0) for k, v in self.given.items()})
 
+    def taken(self, name: str, which: np.ndarray) -> np.ndarray | float:
+        """A column of some of the rows, or the one value that all of them have there."""
+        values = self.given.get(name)
+        return self._columns[name].fill if values is None else values.take(which, axis=0)
+
     def write(self, views: Mapping[str, np.ndarray], first: int) -> None:
         """Write the rows to consecutive rows, from `first` on, of arrays by column name."""
         to = slice(first, first + self.n)
@@ -83,7 +88,7 @@ class Intake:
         Raises:
             ValueError: a column is unknown, missing, or not what `checked_values` accepts.
         """
-        if self._one and self._one.take(rows):
+        if self._one is not None and self._one.take(rows):
             return self._one.rows
         columns = self._layout.columns
         check_names(rows, REQUIRED, columns)
@@ -128,7 +133,7 @@ class _OneRow:
         except (KeyError, AttributeError):  # a column is missing, or a list
             return False
         for values in self._finite:  # noqa: SIM110 (a generator takes time)
-            if not _is_finite(values):
+            if not math.isfinite(np.vdot(values, values)):  # see `_is_finite`
                 return False
         return True
 

@@ -1,12 +1,13 @@
 """The memory of a buffer: rows in slots, packed. It knows nothing of what to keep."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from buffers.columns import Column, check_names
 from buffers.layout import Batch, Layout, Records
+from buffers.memory import check_fits
 from buffers.rows import Rows, as_rows
 from buffers.state import check_array
 
@@ -24,6 +25,7 @@ class Storage:
 
     def __init__(self, columns: Mapping[str, Column], slots: int) -> None:
         layout = Layout(columns)
+        check_fits(layout, slots)
         self._hold(layout, layout.zeros(slots), np.zeros(slots, np.uint32))
 
     def _hold(self, layout: Layout, records: Records, born: np.ndarray) -> None:
@@ -56,13 +58,15 @@ class Storage:
         for values in (self.born, *self._records):
             values[first : first + len(slots)] = values[slots]
 
-    def grow(self, slots: int) -> None:
-        """Append empty slots, `slots` in all."""
-        more = slots - len(self)
-        pairs = zip(self._records, self.layout.zeros(more), strict=True)
-        records = tuple(np.concatenate(pair) for pair in pairs)
-        born = np.concatenate([self.born, np.zeros(more, self.born.dtype)])
-        self._hold(self.layout, records, born)
+    def grow(self, slots: int, used: Iterable[slice] = (slice(None),)) -> None:
+        """Append empty slots, `slots` in all; only those in `used` keep their rows."""
+        check_fits(self.layout, slots)
+        *records, born = (*self.layout.zeros(slots), np.zeros(slots, self.born.dtype))
+        for part in used:  # copying the others would take memory for rows that are not there
+            last = part.indices(len(self))[1]
+            for new, old in zip((*records, born), (*self._records, self.born), strict=True):
+                new[part.start or 0 : last] = old[part]
+        self._hold(self.layout, tuple(records), born)
 
     def count_to(self, seen: int) -> bool:
         """Make sure that `born` can tell `seen` rows apart; return whether it is a new array."""
@@ -77,14 +81,13 @@ class Storage:
         self.count_to(seen + rows.n)
         if rows.record is not None:
             return self._put_one(int(slots[0]), rows.record, seen)
-        kept = np.flatnonzero(slots >= 0)
+        kept = (slots >= 0).nonzero()[0]
         if not len(kept):
             return
-        every = len(kept) == rows.n
-        target = slots if every else slots.take(kept)
-        packed = self.pack(rows if every else rows.some(kept))
-        for raw, record in zip(self._records, packed, strict=True):
-            raw[target] = record
+        target = slots.take(kept)
+        self._before_writing(target)
+        for name, view in self.data.items():
+            view[target] = rows.taken(name, kept)
         self.born[target] = seen + kept
 
     def put_run(self, first: int, rows: Rows, seen: int) -> None:
@@ -92,6 +95,7 @@ class Storage:
         self.count_to(seen + rows.n)
         if rows.record is not None:
             return self._put_one(first, rows.record, seen)
+        self._before_writing(slice(first, first + rows.n))
         rows.write(self.data, first)
         self.born[first : first + rows.n] = np.arange(seen, seen + rows.n)
 
@@ -102,11 +106,11 @@ class Storage:
             raw[slot] = values
         self.born[slot] = born
 
-    def pack(self, rows: Rows) -> Records:
-        """Return the rows as they are stored."""
-        batch = self.layout.batch(rows.n)
-        rows.write(batch.columns(), 0)
-        return batch.records
+    def _before_writing(self, slots: slice | np.ndarray) -> None:
+        """Take note that these slots will be written to; no slot twice."""
+
+    def commit(self, seen: int, added: int) -> None:
+        """Take note that an operation is complete, with the buffer's counters after it."""
 
     def take(
         self, slots: np.ndarray, out: Mapping[str, np.ndarray] | None = None
@@ -123,6 +127,7 @@ class Storage:
         """Write some columns of the rows in `slots`."""
         last = last_writes(slots)
         kept = last >= 0
+        self._before_writing(last[kept])
         for name, values in columns.items():
             self.data[name][last[kept]] = values[kept]
 
@@ -170,8 +175,7 @@ def last_writes(slots: np.ndarray) -> np.ndarray:
     NumPy promises no order for repeated indices in one assignment: two columns of one slot could
     otherwise come from different rows.
     """
-    stored = slots[slots >= 0].tolist()
-    if len(set(stored)) == len(stored):
+    if len(set(slots.tolist())) == len(slots):
         return slots
     last = len(slots) - 1 - np.unique(slots[::-1], return_index=True)[1]
     kept = np.full_like(slots, -1)

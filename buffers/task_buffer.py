@@ -41,10 +41,13 @@ class TaskBuffer(Buffer):
         **common: Unpack[Common],
     ) -> None:
         super().__init__(rows, **common)
+        common.pop("storage", None)
+        common.pop("path", None)
         self._kind, self._common = kind, common
         self._shared, self._draw_current = shared, draw_current
         self._parts: dict[int, Buffer] = {}  # by task, in the order of their blocks
         self._current: int | None = None
+        self._make(1)  # refuses now what it would refuse when the first row comes
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
@@ -70,18 +73,27 @@ class TaskBuffer(Buffer):
 
     def end_task(self) -> None:
         """Take note that the current task ends here: its rows can be drawn from now on."""
+        if self._current is not None:
+            self._parts[self._current].end_task()
         self._current = None
 
     def idle(self) -> str | None:
-        """Say so if no task ever had more rows than its share."""
-        if any(part.idle() is None for part in self._parts.values()):
+        """Say so if no task's buffer had a choice to make yet."""
+        notes = {task: part.idle() for task, part in self._parts.items()}
+        if None in notes.values():
             return None
-        return f"no task had more than its {self.rows_per_task:,} rows: none was given up"
+        return "; ".join(f"task {task}: {note}" for task, note in notes.items()) or super().idle()
 
     def clear(self) -> None:
         """Drop all rows and forget the tasks. `seen` and the random stream go on."""
         super().clear()
         self._parts, self._current = {}, None
+
+    def rows(self, task: int | None = None) -> np.ndarray:
+        """Index of every stored row, or of those of one task; int64, ascending."""
+        parts = enumerate(self._parts.items())
+        mine = [k * self.rows_per_task + p.rows() for k, (t, p) in parts if task in (None, t)]
+        return np.concatenate([np.empty(0, np.int64), *mine])
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell each task's buffer how wrong the learner was on its rows at `index`."""
@@ -91,25 +103,28 @@ class TaskBuffer(Buffer):
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
         task = rows["task"]
-        self._check_room(task)
-        n, known = len(task), {*self._parts, *task[:1].tolist()}
-        if new := next((i for i, value in enumerate(task.tolist()) if value not in known), 0):
+        n, tasks = len(task), distinct(task)
+        self._make_room(tasks)
+        if later := [value for value in tasks[1:] if value not in self._parts]:
             # Blocks may shrink between the rows before a new task and those from it on.
+            new = int(np.argmax(task == later[0]))
             self._insert(rows.some(slice(new)))
             self._insert(rows.some(slice(new, None)))
             return self._slots_of_newest(n)
         if self._storage.count_to(self.seen + n):
             self._lay_out()
         slots = np.full(n, -1)
-        for value in dict.fromkeys(task.tolist()):
+        for value in tasks:
             mine = np.flatnonzero(task == value)
             own = rows if len(mine) == n else rows.some(mine)
             slots[mine] = self._insert_of(value, own)
+            self._parts[value]._number(self.seen + mine)
             self._current = value if mine[-1] == n - 1 else self._current
         kept = np.flatnonzero(slots >= 0)
         self._storage.born[slots[kept]] = self.seen + kept
         self.seen += n
         self._added += n
+        self._commit()
         return slots
 
     def _insert_of(self, task: int, rows: Rows) -> np.ndarray:
@@ -120,10 +135,23 @@ class TaskBuffer(Buffer):
         first = list(self._parts).index(task) * self.rows_per_task
         return np.where(slots >= 0, first + slots, -1)
 
-    def _check_room(self, task: np.ndarray) -> None:
-        tasks = len(self._parts.keys() | set(task.tolist()))
-        if self._shared and tasks > self._capacity:
-            raise ValueError(f"{self._capacity} rows are too few for {tasks} tasks; hold more")
+    def _make_room(self, tasks: list[int]) -> None:
+        """Let storage grow for the tasks that are new, before anything else changes."""
+        number = len(self._parts.keys() | set(tasks))
+        if self._shared and number > self._capacity:
+            raise ValueError(f"{self._capacity} rows are too few for {number} tasks; hold more")
+        self._grow(number)
+
+    def _grow(self, tasks: int) -> None:
+        if len(self._storage) < (slots := self._quota(tasks) * tasks):
+            self._storage.grow(slots, list(self._used()))
+            self._lay_out()
+
+    def _used(self) -> Iterator[slice]:
+        """Of each block the slots up to the last that has a row."""
+        for block, part in enumerate(self._parts.values()):
+            first = block * self.rows_per_task
+            yield slice(first, first + int(part.rows().max(initial=-1)) + 1)
 
     def _slots_of_newest(self, n: int) -> np.ndarray:
         """Where the newest `n` rows are, -1 where they are no more."""
@@ -147,8 +175,6 @@ class TaskBuffer(Buffer):
     def _lay_out(self) -> None:
         """Give each task's buffer its block of the storage."""
         rows = self.rows_per_task
-        if len(self._storage) < rows * len(self._parts):
-            self._storage.grow(rows * len(self._parts))
         for block, part in enumerate(self._parts.values()):
             part._storage = self._storage.block(block * rows, rows)
 
@@ -204,12 +230,13 @@ class TaskBuffer(Buffer):
             "capacity": self._capacity,
             "seen": self.seen,
             "rng": saved.save_generator(self._rng),
-            "added": self._added,
-            "tasks": list(self._parts),
-            "current": self._current,
+            **self._counters(),
         }
         parts = [saved.prefixed(str(t), part.state_dict()) for t, part in self._parts.items()]
         return {key: value for state in (own, *parts) for key, value in state.items()}
+
+    def _counters(self) -> dict[str, Any]:
+        return {"added": self._added, "tasks": list(self._parts), "current": self._current}
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
         saved.check_settings(state, {"kind": type(self).__name__, "capacity": self._capacity})
@@ -227,6 +254,7 @@ class TaskBuffer(Buffer):
             self._make(rows)._check_state(part)
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
+        self._grow(len(state["tasks"]))
         self.seen, self._added, self._current = state["seen"], state["added"], state["current"]
         self._rng.bit_generator.state = state["rng"]
         self._storage.count_to(self.seen)
@@ -235,3 +263,10 @@ class TaskBuffer(Buffer):
         self._lay_out()
         for task, part in saved.unprefixed(state, [str(t) for t in self._parts]).items():
             self._parts[int(task)]._load_state(part)
+
+
+def distinct(task: np.ndarray) -> list[int]:
+    """Each task once, in the order of their first rows."""
+    if len(task) and (task == task[0]).all():  # nearly always; a fifth of the time
+        return [int(task[0])]
+    return list(dict.fromkeys(task.tolist()))

@@ -1,10 +1,10 @@
-"""DQN unlearns CartPole after solving it: the memory runs out of failures.
+"""DQN unlearns CartPole after solving it. Is it because the memory runs out of failures?
 
     python examples/unlearning.py --members 10 --out unlearning.png
 
 Once the pole stands, recent steps show nothing but a standing pole, and what a falling one is worth
-is overwritten. Two memories of equal size, all else the same: recent steps only, or half of them
-and half a uniform sample of everything since the start.
+may be overwritten. Two memories of equal size, all else the same: recent steps only, or half of
+them and half a uniform sample of everything since the start. Beside them a memory of all steps.
 """
 
 import argparse
@@ -20,9 +20,13 @@ SOLVED, LOST = 475, 300
 
 
 def memories(rows: int) -> dict[str, dict[str, Any]]:
-    """Two ways to keep as many rows."""
+    """Two ways to keep as many rows, and all of them."""
     half = {"capacity": rows // 2, "rows_per_task": rows - rows // 2, "draw_current": True}
-    return {"recent steps": {"buffer": "fifo", "capacity": rows}, "half a reservoir": half}
+    return {
+        f"{rows:,} recent steps": {"buffer": "fifo", "capacity": rows},
+        f"{rows:,}, half of them a reservoir": half,
+        "all steps": {"buffer": "fifo", "capacity": 1_000_000},
+    }
 
 
 def run(changes: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -54,8 +58,9 @@ def draw(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
 def main(rows: int, steps: int, members: int, out: Path, **changes: Any) -> None:
     """Trains with each memory, prints what was unlearned, and draws it."""
     common = {
-        "envs": f"CartPole:{steps}", "seeds": members, "methods": "none", "n_step": 1,
-        "learning_rate_end": Config.learning_rate, "eval_interval": steps // 40,
+        "envs": f"CartPole:{steps}", "seeds": members, "methods": "none", "n_step": 3,
+        "learning_rate": 5e-4, "learning_rate_end": 5e-4, "epsilon_end": 0.01,
+        "eval_interval": max(steps // 40, 1),
     } | changes  # fmt: skip
     curves = {name: run(common | own) for name, own in memories(rows).items()}
     for name, (_, scores) in curves.items():
@@ -68,7 +73,7 @@ def main(rows: int, steps: int, members: int, out: Path, **changes: Any) -> None
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=2_000, help="of the whole memory")
-    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--steps", type=int, default=50_000)
     parser.add_argument("--members", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the first member")
     parser.add_argument("--out", type=Path, default=Path("unlearning.png"))

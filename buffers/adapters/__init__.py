@@ -1,1 +1,1 @@
-"""The memories inside other libraries. Each adapter is imported by who has its library."""
+"""Our memories inside other libraries; each module imports its host when it is used."""

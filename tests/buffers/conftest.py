@@ -32,7 +32,7 @@ def make_rows() -> Callable[..., dict[str, np.ndarray]]:
 @pytest.fixture
 def shape() -> dict:
     """Constructor arguments that fit `make_rows`."""
-    return dict(SHAPE)
+    return {**SHAPE, "extra": dict(SHAPE["extra"])}
 
 
 @pytest.fixture
