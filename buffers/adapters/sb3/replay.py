@@ -12,7 +12,7 @@ from torch import Tensor
 
 from buffers import Column, Memory
 from buffers.adapters.sb3.observations import observation_rows
-from buffers.adapters.sb3.options import maker, refuse
+from buffers.adapters.sb3.options import maker, needs_of, refuse
 from buffers.adapters.sb3.steps import Steps
 from buffers.columns import checked_rows, make_columns
 
@@ -101,8 +101,9 @@ class MemoryReplayBuffer(ReplayBuffer):
         self._here: int | None = None  # the task that all environments are in
         self._rows = observation_rows(self.obs_shape, observation_space)
         self._action = self._action_column()
-        self._columns = make_columns(self._rows.column, self._action, None)
         self._make, self._options = maker(memory), options
+        self._needs = needs_of(self._make, options.get("kind"))
+        self._columns = make_columns(self._rows.column, self._action, self._needs)
         self._steps = Steps(n_steps, 1.0 if gamma is None else gamma, n_envs)
         # Spawning leaves the space's own random numbers as they are.
         self.memory = self._empty(action_space.np_random.spawn(1)[0] if seed is None else seed)
@@ -119,7 +120,7 @@ class MemoryReplayBuffer(ReplayBuffer):
             self.buffer_size * self.n_envs,
             state=self._rows.column,
             action=self._action,
-            extra={**discount, **(options.pop("extra", None) or {})},
+            extra={**self._needs, **discount, **(options.pop("extra", None) or {})},
             seed=seed,
             **options,
         )
@@ -160,6 +161,8 @@ class MemoryReplayBuffer(ReplayBuffer):
             "truncated": timeout,
             "task": np.array(tasks),
         }
+        marks = {"episode": np.arange(n), "last": np.asarray(done, bool)}
+        rows |= {name: values for name, values in marks.items() if name in self._needs}
         if self.n_steps > 1 or tasks != [self._here] * n:
             rows = checked_rows(self._columns, rows)  # before anything takes note of them
             self._notice(rows["task"])

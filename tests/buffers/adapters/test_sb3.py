@@ -241,6 +241,21 @@ def test_options_reach_the_memory_of_a_task():
     assert len(buffer.memory.parts["memory"]) == 7
 
 
+def test_whole_episodes_are_kept_alone_and_as_the_memory_of_a_task():
+    space = BOX, ACTIONS["discrete"]
+    alone = MemoryReplayBuffer(30, *space, n_envs=2, memory="episodes")
+    kind = MEMORIES["episodes"]
+    within = MemoryReplayBuffer(30, *space, n_envs=2, rows_per_task=30, kind=kind)
+    for buffer in (alone, within):
+        fill(buffer, stream(*space, 40, 2))
+    rows = alone.memory.read(np.concatenate(alone.memory.episodes()))
+    ends = rows["done"] | rows["truncated"]
+    assert ends.sum() == len(alone.memory.episodes()) > 2
+    goes_on = ~ends[:-1]
+    assert np.array_equal(rows["next_state"][:-1][goes_on], rows["state"][1:][goes_on])
+    assert len(within.memory.parts["memory"].rows(0)) > 2
+
+
 def test_dictionary_observations_train(tmp_path):
     class Both(gym.ObservationWrapper):
         def __init__(self, env):
