@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.columns import Column, checked_columns
+from buffers.rows import Intake
 from buffers.storage import Storage
 from buffers.views import contents
 
@@ -34,6 +35,7 @@ class StoredRows:
         self._capacity = capacity
         self._rng = np.random.default_rng(seed)
         self._storage = Storage(self.columns, capacity)
+        self._intake = Intake(self._storage.layout)
 
     def __len__(self) -> int:
         return min(self._added, self._capacity)
@@ -60,8 +62,8 @@ class StoredRows:
 
     def ages(self) -> np.ndarray:
         """Rows offered since each stored row, in the order of `rows()`; the newest has age 0."""
-        born: np.ndarray = self._storage.born[self.rows()]
-        return self.seen - 1 - born
+        ages: np.ndarray = self.seen - 1 - self._storage.born[self.rows()].astype(np.int64)
+        return ages
 
     def read(self, index: ArrayLike) -> dict[str, np.ndarray]:
         """Copy the rows at `index` [n]. Raises ValueError where none is stored."""
@@ -148,6 +150,7 @@ class StoredRows:
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         self._load_counters(state)
+        self._storage.count_to(state["seen"])
         self._storage.load(self.rows(), state)
         self.seen = state["seen"]
         self._rng.bit_generator.state = state["rng"]

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from buffers.base import StoredRows
-from buffers.columns import Column, Sample, checked_rows, make_columns
+from buffers.columns import Column, Sample, make_columns
+from buffers.layout import Batch
+from buffers.rows import Rows, as_rows
 
 Seed = int | np.random.SeedSequence | np.random.Generator
 
@@ -75,22 +77,27 @@ class Buffer(StoredRows):
             ValueError: a column is missing, unknown, of a wrong shape, dtype or row count, or not
                 finite. The buffer then stays as it was.
         """
-        return self._insert(checked_rows(self.columns, rows))
+        return self._insert(self._intake.checked(rows))
 
     def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
         """Draw `n` rows.
 
         Args:
             n: number of rows.
-            out: arrays [n, *shape] by column name to write into; other columns are not read.
+            out: arrays [n, *shape] by column name to write into, other columns are not read; or
+                what `batch` returns, which costs less than new arrays.
 
         Raises:
-            ValueError: nothing is stored, or `out` has an unknown column or a wrong shape.
+            ValueError: nothing is stored, or `out` has an unknown column or a wrong shape or dtype.
         """
         if not self.drawable:
             raise ValueError(self._nothing_to_draw)
         slots = self._draw(n)
         return Sample(self._take(slots, out), slots, self._weigh(slots))
+
+    def batch(self, n: int) -> Batch:
+        """Return arrays, by column name, for `sample` to write `n` rows into again and again."""
+        return self._storage.layout.batch(n)
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell how wrong the learner was on the rows at `index`. Uniform replay does not care."""
@@ -117,23 +124,30 @@ class Buffer(StoredRows):
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """Store checked rows."""
+        rows = as_rows(self.columns, rows)
         slots = self._admit(rows)
-        self._storage.put(slots, rows, self.seen)
-        self.seen += len(slots)
-        self._added += len(slots)
+        self._put(slots, rows)
+        self.seen += rows.n
+        self._added += rows.n
         return slots
 
-    def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _put(self, slots: np.ndarray, rows: Rows) -> None:
+        """Write rows to the slots that `_admit` has chosen."""
+        self._storage.put(slots, rows, self.seen)
+
+    def _admit(self, rows: Rows) -> np.ndarray:
         """Slot for each of the offered rows; -1 drops a row. No slot twice: see `last_writes`."""
         raise NotImplementedError
 
     def _draw(self, n: int) -> np.ndarray:
         """Slots of `n` stored rows; there are some."""
-        return self._rng.integers(len(self), size=n)
+        return uniform(self._rng, len(self), n)
 
     def _weigh(self, slots: np.ndarray) -> np.ndarray:
         """Importance weight of each row drawn, float32 [n]."""
-        return np.ones(len(slots), np.float32)
+        weight = np.empty(len(slots), np.float32)
+        weight.fill(1)  # less than half the time of np.ones
+        return weight
 
     def _keep(self, rows: int) -> np.ndarray:
         """Slots of the `rows` rows that stay when the buffer shrinks, in their new order."""
@@ -141,3 +155,13 @@ class Buffer(StoredRows):
 
     def _moved(self, kept: np.ndarray) -> None:
         """Take note that the row of slot kept[i] is in slot i now and all others are gone."""
+
+
+def uniform(rng: np.random.Generator, below: int | np.ndarray, n: int) -> np.ndarray:
+    """Draw `n` whole numbers from 0 up, below a number or a number each, int64 [n].
+
+    In half the time of `Generator.integers`; a number's probability is off by less than 2**-53.
+    """
+    drawn = rng.random(n)
+    drawn *= below
+    return drawn.astype(np.int64)

@@ -94,6 +94,16 @@ def _canonical(name: str, column: Column) -> Column:
     return Column(tuple(column.shape), dtype, column.fill)
 
 
+def must_be_finite(name: str, dtype: np.dtype) -> bool:
+    """Whether NaN and infinity are refused in this column."""
+    return name in FINITE and dtype.kind == "f"
+
+
+def row_count(name: str, values: ArrayLike) -> int:
+    """Rows that a column has; a scalar counts as one, its shape is refused later."""
+    return len(np.atleast_1d(_as_array(name, values)))
+
+
 def checked_rows(
     columns: Mapping[str, Column], rows: Mapping[str, ArrayLike]
 ) -> dict[str, np.ndarray]:
@@ -103,7 +113,7 @@ def checked_rows(
         ValueError: a column is unknown, missing, or not what `checked_values` accepts.
     """
     check_names(rows, REQUIRED, columns)
-    n = len(np.atleast_1d(_as_array("state", rows["state"])))
+    n = row_count("state", rows["state"])
     return {
         name: checked_values(name, column, rows[name], n)
         if name in rows
@@ -153,7 +163,7 @@ def checked_values(name: str, column: Column, values: ArrayLike, n: int) -> np.n
             cast = given.astype(dtype)
     if dtype.kind in "iu" and cast is not given and (cast != given).any():
         raise ValueError(f"column {name!r}: expected values that fit {dtype}, given larger ones")
-    if dtype.kind == "f" and name in FINITE and not np.isfinite(cast).all():
+    if must_be_finite(name, dtype) and not np.isfinite(cast).all():
         raise ValueError(f"column {name!r}: expected finite {dtype}, given NaN or infinity")
     return cast
 

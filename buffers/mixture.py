@@ -8,10 +8,14 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer
-from buffers.columns import Column, Sample, check_names, checked_columns, checked_rows
+from buffers.columns import Column, Sample, checked_columns
+from buffers.layout import Batch, Layout
+from buffers.rows import Intake, as_rows
+from buffers.storage import copied
 from buffers.views import contents
 
 Part = Union[Buffer, "MixtureBuffer"]
+Turn = tuple[int, tuple[np.ndarray, Batch]]  # a part, its rows of a sample, and room to draw them
 
 
 class MixtureBuffer:
@@ -43,7 +47,9 @@ class MixtureBuffer:
         self._parts = list(parts.values())
         self._shares = np.array(values) / sum(values)
         self._seen = 0
-        self._turns: dict[tuple[int, ...], list[np.ndarray]] = {}
+        self._layout = Layout(self.columns)
+        self._intake = Intake(self._layout)
+        self._turns: dict[tuple[int, ...], list[Turn]] = {}
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._parts)
@@ -77,10 +83,11 @@ class MixtureBuffer:
         Returns:
             Where each row is stored in the first part that keeps it, -1 where none does.
         """
-        return self._insert(checked_rows(self.columns, rows))
+        return self._insert(self._intake.checked(rows))
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        index = np.full(len(rows["task"]), -1)
+        rows = as_rows(self.columns, rows)
+        index = np.full(rows.n, -1)
         for number in reversed(range(len(self._parts))):
             slots = self._parts[number]._insert(rows)
             index = np.where(slots >= 0, slots * len(self._parts) + number, index)
@@ -89,29 +96,23 @@ class MixtureBuffer:
 
     def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
         """Draw `n` rows, each part's share of them; arguments and errors as of `Buffer.sample`."""
+        whole = out if isinstance(out, Batch) and out.fits(self._layout, n) else self.batch(n)
         index, weight = np.empty(n, np.int64), np.empty(n, np.float32)
-        data = self._blank(n, out)
-        for number, rows in enumerate(self._turns_of(n)):
-            if len(rows):
-                own = self._parts[number].sample(len(rows))
-                index[rows] = own.index * len(self._parts) + number
-                weight[rows] = own.weight
-                for name, values in data.items():
-                    values[rows] = own.data[name]
-        return Sample(data, index, weight)
+        for number, (rows, hand) in self._turns_of(n):
+            own = self._parts[number].sample(len(rows), hand)
+            index[rows] = own.index * len(self._parts) + number
+            weight[rows] = own.weight
+            for target, values in zip(whole.records, hand.records, strict=True):
+                target[rows] = values
+        data = whole.columns()
+        return Sample(data if out is None or out is whole else copied(data, out), index, weight)
 
-    def _blank(self, n: int, out: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
-        """The arrays to write `n` rows into."""
-        if out is None:
-            return {name: np.empty((n, *c.shape), c.dtype) for name, c in self.columns.items()}
-        check_names(out, (), self.columns)
-        for name, values in out.items():
-            if values.shape != (expected := (n, *self.columns[name].shape)):
-                raise ValueError(f"out {name!r}: expected {expected}, given {values.shape}")
-        return dict(out)
+    def batch(self, n: int) -> Batch:
+        """Return arrays, by column name, for `sample` to write `n` rows into again and again."""
+        return self._layout.batch(n)
 
-    def _turns_of(self, n: int) -> list[np.ndarray]:
-        """Which of `n` rows come from each part."""
+    def _turns_of(self, n: int) -> list[Turn]:
+        """Deal `n` rows to the parts that get some; what was dealt once is dealt again."""
         can = np.array([part.drawable > 0 for part in self._parts])
         if not can.any():
             raise ValueError("cannot sample from an empty buffer; add rows first")
@@ -119,7 +120,10 @@ class MixtureBuffer:
         shares = shares if shares.any() else can.astype(float)
         key = (n, *can.tolist())
         if key not in self._turns:
-            self._turns[key] = turns(shares / shares.sum(), n)
+            dealt = enumerate(turns(shares / shares.sum(), n))
+            self._turns[key] = [
+                (number, (rows, self.batch(len(rows)))) for number, rows in dealt if len(rows)
+            ]
         return self._turns[key]
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
@@ -158,7 +162,7 @@ class MixtureBuffer:
         """Copy the rows at `index` [n]. Raises ValueError where none is stored."""
         slots = np.asarray(index, np.int64).reshape(-1)
         self._check_index(slots)
-        data = self._blank(len(slots), None)
+        data = self.batch(len(slots)).columns()
         for part, rows, own in self._by_part(slots):
             for name, values in part.read(own).items():
                 data[name][rows] = values

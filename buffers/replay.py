@@ -1,12 +1,12 @@
 """Uniform replay from a ring (Lin, 1992; Mnih et al., 2015)."""
 
-from collections.abc import Mapping
 from typing import Unpack
 
 import numpy as np
 
 from buffers.buffer import Buffer, Common
 from buffers.columns import Column, Memory, Sample
+from buffers.rows import Rows
 
 __all__ = ["Column", "Memory", "ReplayBuffer", "Sample"]
 
@@ -31,12 +31,24 @@ class ReplayBuffer(Buffer):
         if self._clear_at_switch:
             self.clear()
 
-    def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        n = len(rows["task"])
-        slots = (self._added + np.arange(n)) % self._capacity
-        if n > self._capacity:
-            slots[: n - self._capacity] = -1
+    def _admit(self, rows: Rows) -> np.ndarray:
+        first = self._added % self._capacity
+        slots = np.arange(first, first + rows.n)
+        if first + rows.n > self._capacity:
+            slots %= self._capacity
+            slots[: max(rows.n - self._capacity, 0)] = -1
         return slots
+
+    def _put(self, slots: np.ndarray, rows: Rows) -> None:
+        """Write rows to slots that follow one another around the ring: at most twice at once."""
+        if not 0 < rows.n <= self._capacity:
+            return super()._put(slots, rows)
+        first = self._added % self._capacity
+        room = self._capacity - first
+        if rows.n <= room:
+            return self._storage.put_run(first, rows, self.seen)
+        self._storage.put_run(first, rows.some(slice(room)), self.seen)
+        self._storage.put_run(0, rows.some(slice(room, None)), self.seen + room)
 
     def _keep(self, rows: int) -> np.ndarray:
         newest = np.arange(self._added - rows, self._added)

@@ -1,10 +1,9 @@
 """A uniform sample of everything that was ever offered (Vitter, 1985, algorithm R)."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from buffers.buffer import Buffer
+from buffers.buffer import Buffer, uniform
+from buffers.rows import Rows
 from buffers.storage import last_writes
 
 
@@ -15,12 +14,14 @@ class ReservoirBuffer(Buffer):
     is no such slot: algorithm R. The rows drawn are uniform over those stored.
     """
 
-    def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        order = self._added + np.arange(len(rows["task"]))
+    def _admit(self, rows: Rows) -> np.ndarray:
+        order = np.arange(self._added, self._added + rows.n)
         # One draw per row, in the order of the rows: a batch draws what its rows would one by one.
-        slot = self._rng.integers(order + 1)
-        slot = np.where(order < self._capacity, order, slot)
-        return last_writes(np.where(slot < self._capacity, slot, -1))
+        slots = uniform(self._rng, order + 1, rows.n)
+        filling = max(self._capacity - self._added, 0)
+        slots[:filling] = order[:filling]
+        slots[slots >= self._capacity] = -1
+        return last_writes(slots)
 
     def _keep(self, rows: int) -> np.ndarray:
         return np.sort(self._rng.choice(len(self), rows, replace=False))

@@ -8,6 +8,7 @@ import numpy as np
 from buffers import state as saved
 from buffers.buffer import Buffer, Common
 from buffers.reservoir import ReservoirBuffer
+from buffers.rows import Rows, as_rows
 
 MakePart = Callable[..., Buffer]
 
@@ -44,6 +45,10 @@ class TaskBuffer(Buffer):
         self._shared, self._draw_current = shared, draw_current
         self._parts: dict[int, Buffer] = {}  # by task, in the order of their blocks
         self._current: int | None = None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._lay_out()  # blocks come back from a pickle as copies
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._parts.values())
@@ -84,18 +89,21 @@ class TaskBuffer(Buffer):
             part.feedback(slots, td_error[mine])
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        rows = as_rows(self.columns, rows)
         task = rows["task"]
         self._check_room(task)
         n, known = len(task), {*self._parts, *task[:1].tolist()}
         if new := next((i for i, value in enumerate(task.tolist()) if value not in known), 0):
             # Blocks may shrink between the rows before a new task and those from it on.
-            self._insert({name: values[:new] for name, values in rows.items()})
-            self._insert({name: values[new:] for name, values in rows.items()})
+            self._insert(rows.some(slice(new)))
+            self._insert(rows.some(slice(new, None)))
             return self._slots_of_newest(n)
+        if self._storage.count_to(self.seen + n):
+            self._lay_out()
         slots = np.full(n, -1)
         for value in dict.fromkeys(task.tolist()):
             mine = np.flatnonzero(task == value)
-            own = rows if len(mine) == n else {name: v[mine] for name, v in rows.items()}
+            own = rows if len(mine) == n else rows.some(mine)
             slots[mine] = self._insert_of(value, own)
             self._current = value if mine[-1] == n - 1 else self._current
         kept = np.flatnonzero(slots >= 0)
@@ -104,7 +112,7 @@ class TaskBuffer(Buffer):
         self._added += n
         return slots
 
-    def _insert_of(self, task: int, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _insert_of(self, task: int, rows: Rows) -> np.ndarray:
         """Store rows of one task."""
         if task not in self._parts:
             self._open(task)
@@ -120,7 +128,7 @@ class TaskBuffer(Buffer):
     def _slots_of_newest(self, n: int) -> np.ndarray:
         """Where the newest `n` rows are, -1 where they are no more."""
         stored = self.rows()
-        order = self._storage.born[stored] - (self.seen - n)
+        order = n - 1 - self.ages()
         slots = np.full(n, -1)
         slots[order[order >= 0]] = stored[order >= 0]
         return slots
@@ -221,6 +229,7 @@ class TaskBuffer(Buffer):
     def _load_state(self, state: Mapping[str, Any]) -> None:
         self.seen, self._added, self._current = state["seen"], state["added"], state["current"]
         self._rng.bit_generator.state = state["rng"]
+        self._storage.count_to(self.seen)
         rows = self._quota(len(state["tasks"]))
         self._parts = {task: self._make(rows) for task in state["tasks"]}
         self._lay_out()

@@ -1,0 +1,110 @@
+"""How the columns of a row lie in memory: in packed records, so that one copy moves a whole row.
+
+Columns whose values have 4 bytes or more make one record, smaller ones a second. So a batch takes
+two copies instead of one per column; every value is aligned, as PyTorch demands of what it shares;
+and at most 4 bytes per row are lost, none where the number of 4-byte values is even.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from buffers.columns import Column, must_be_finite
+
+Records = Sequence[np.ndarray]  # [rows] each; opaque, as NumPy copies structured ones by field
+
+
+class Layout:
+    """Where each column is in the records of a row; the same for the same columns in any order.
+
+    Attributes:
+        columns: name -> Column.
+        structs: dtype of each record.
+    """
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self.columns = dict(columns)
+        wide = [name for name, c in columns.items() if np.dtype(c.dtype).itemsize >= 4]
+        small = [name for name in columns if name not in wide]
+        self.structs = tuple(self._struct(names) for names in (wide, small) if names)
+        self._places = [self._place(name) for name in columns]
+        self._opaque = [f"V{struct.itemsize}" for struct in self.structs]
+
+    def _struct(self, names: list[str]) -> np.dtype:
+        """Large values first, those of one dtype that must be finite side by side."""
+
+        def order(name: str) -> tuple[int, bool, str, str]:
+            dtype = np.dtype(self.columns[name].dtype)
+            return -dtype.itemsize, not must_be_finite(name, dtype), dtype.str, name
+
+        fields = [
+            (k, self.columns[k].dtype, self.columns[k].shape) for k in sorted(names, key=order)
+        ]
+        return np.dtype(fields, align=True)
+
+    def _place(self, name: str) -> tuple[str, int, np.dtype, int]:
+        """Name, number of the record, dtype there, and first byte of a column."""
+        number = next(i for i, s in enumerate(self.structs) if name in (s.names or ()))
+        dtype, first = dict(self.structs[number].fields or {})[name][:2]
+        return name, number, dtype, first
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return sum(struct.itemsize for struct in self.structs)
+
+    def zeros(self, rows: int) -> Records:
+        """Records of `rows` rows; memory is taken page by page as they are written to."""
+        return tuple(np.zeros(rows, opaque) for opaque in self._opaque)
+
+    def views(self, records: Records) -> dict[str, np.ndarray]:
+        """Each column of the records, [rows, *shape], sharing their memory."""
+        return {k: records[i].getfield(dtype, first) for k, i, dtype, first in self._places}
+
+    def finite_runs(self, records: Records) -> list[np.ndarray]:
+        """The values of one row that must be finite, one array per dtype, sharing its memory."""
+        runs: dict[tuple[int, np.dtype], tuple[int, int]] = {}  # first byte and end
+        for name, number, dtype, first in self._places:
+            if must_be_finite(name, dtype.base):
+                key, end = (number, dtype.base), first + dtype.itemsize
+                before = runs.get(key, (first, end))
+                runs[key] = min(first, before[0]), max(end, before[1])
+        return [
+            records[number].view(np.uint8)[first:end].view(dtype)
+            for (number, dtype), (first, end) in runs.items()
+        ]
+
+    def batch(self, rows: int) -> "Batch":
+        """Arrays for a sample of `rows` rows."""
+        return Batch(self, tuple(np.empty(rows, opaque) for opaque in self._opaque))
+
+
+class Batch(Mapping[str, np.ndarray]):
+    """Arrays by column name for a sample, whose rows are written as a whole.
+
+    Attributes:
+        layout: of the records.
+        records: the memory that the arrays share.
+    """
+
+    def __init__(self, layout: Layout, records: Records) -> None:
+        self.layout, self.records = layout, records
+        self._views = layout.views(records)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def fits(self, layout: Layout, rows: int) -> bool:
+        """Whether it can take `rows` rows of that layout as they are."""
+        same = layout is self.layout or layout.structs == self.layout.structs
+        return same and len(self.records[0]) == rows
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return the arrays by name."""
+        return self._views.copy()

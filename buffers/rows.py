@@ -1,0 +1,159 @@
+"""Rows on their way into a buffer: checked once, then handed from one buffer to the next."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from buffers.columns import REQUIRED, Column, check_names, checked_values, must_be_finite, row_count
+from buffers.layout import Layout, Records
+
+
+class Rows(Mapping[str, np.ndarray]):
+    """A batch of checked rows, [n, *shape] by column name.
+
+    Arrays may be the caller's own, or serve again for the next batch: copy what you keep.
+
+    Attributes:
+        n: number of rows.
+        given: the columns that were given; the others have their fill value in every row.
+        record: the row as it is stored, if there is but one.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Column],
+        given: Mapping[str, np.ndarray],
+        record: Records | None = None,
+    ) -> None:
+        self.n = len(given["state"])
+        self.given, self.record = given, record
+        self._columns = columns
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if (values := self.given.get(name)) is not None:
+            return values
+        column = self._columns[name]
+        return np.full((self.n, *column.shape), column.fill, column.dtype)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def some(self, which: slice | np.ndarray) -> "Rows":
+        """Return some of the rows."""
+        return Rows(self._columns, {k: v[which] for k, v in self.given.items()})
+
+    def write(self, views: Mapping[str, np.ndarray], first: int) -> None:
+        """Write the rows to consecutive rows, from `first` on, of arrays by column name."""
+        last = first + self.n
+        for name, target in views.items():
+            values = self.given.get(name)
+            target[first:last] = self._columns[name].fill if values is None else values
+
+
+def as_rows(columns: Mapping[str, Column], rows: Mapping[str, np.ndarray]) -> Rows:
+    """Return checked rows, which may be in a plain dict, as `Rows`."""
+    return rows if isinstance(rows, Rows) else Rows(columns, rows)
+
+
+class Intake:
+    """The check that rows pass before they are stored."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._one: _OneRow | None = None
+        self._expected = []
+        for name, column in layout.columns.items():
+            dtype = np.dtype(column.dtype)
+            self._expected.append((name, dtype, column.shape, must_be_finite(name, dtype)))
+
+    def __reduce__(self) -> tuple[type, tuple[Layout]]:
+        return Intake, (self._layout,)
+
+    def checked(self, rows: Mapping[str, ArrayLike]) -> Rows:
+        """Return the rows with every column as an array [n, *shape] of its dtype.
+
+        Raises:
+            ValueError: a column is unknown, missing, or not what `checked_values` accepts.
+        """
+        if self._one and self._one.take(rows):
+            return self._one.rows
+        columns = self._layout.columns
+        check_names(rows, REQUIRED, columns)
+        n = row_count("state", rows["state"])
+        given = {
+            name: _checked(rows[name], name, columns[name], (n, *shape), dtype, finite)
+            for name, dtype, shape, finite in self._expected
+            if name in rows
+        }
+        if n == 1:
+            self._one = _OneRow(self._layout, given)
+        return Rows(columns, given)
+
+
+class _OneRow:
+    """The short way for a single row, written into its record at once and checked there.
+
+    Here each call to NumPy counts: it takes longer than the work in it.
+
+    Args:
+        layout: of the record.
+        given: a row; the columns that rows to come must have.
+    """
+
+    def __init__(self, layout: Layout, given: Mapping[str, np.ndarray]) -> None:
+        batch = layout.batch(1)
+        Rows(layout.columns, given).write(batch.columns(), 0)
+        self.rows = Rows(layout.columns, batch.columns(), batch.records)
+        self._parts = [(k, v.dtype, v.shape, batch[k]) for k, v in given.items()]
+        self._finite = layout.finite_runs(batch.records)
+
+    def take(self, rows: Mapping[str, Any]) -> bool:
+        """Become this row; if False, the row needs to be looked at more closely."""
+        if len(rows) != len(self._parts):
+            return False
+        try:
+            for name, dtype, shape, target in self._parts:
+                values = rows[name]
+                if values.dtype is not dtype or values.shape != shape:
+                    return False
+                target[...] = values
+        except (KeyError, AttributeError):  # a column is missing, or a list
+            return False
+        for values in self._finite:  # noqa: SIM110 (a generator takes time)
+            if not _is_finite(values):
+                return False
+        return True
+
+
+def _checked(
+    values: ArrayLike,
+    name: str,
+    column: Column,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    finite: bool,
+) -> np.ndarray:
+    """Return what `checked_values` would, sooner if the values are clearly as they should be."""
+    if (
+        isinstance(values, np.ndarray)
+        and values.dtype is dtype
+        and values.shape == shape
+        and not (finite and not _is_finite(values))
+    ):
+        return values
+    return checked_values(name, column, values, shape[0])
+
+
+def _is_finite(values: np.ndarray) -> bool:
+    """Whether all values are finite; may say False if some are large.
+
+    A sum of squares is not finite if one value is not: half the time of looking at each of them.
+    `vdot`, as `dot` warns of an overflow.
+    """
+    return math.isfinite(np.vdot(values, values))
