@@ -1,13 +1,12 @@
 """The base of every buffer: two questions, `_admit` (what to keep) and `_draw` (what to draw)."""
 
 from collections.abc import Mapping
-from typing import Required, TypedDict
+from typing import Any, Required, TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from buffers.base import StoredRows
-from buffers.columns import Column, Sample, make_columns
+from buffers.columns import Column, Columns, Sample, make_columns
 from buffers.layout import Batch
 from buffers.rows import Rows, as_rows
 
@@ -17,9 +16,9 @@ Seed = int | np.random.SeedSequence | np.random.Generator
 class Common(TypedDict, total=False):
     """What every buffer's constructor takes beside its own arguments; see `Buffer`."""
 
-    state: Required[Column]
+    state: Required[Columns]
     action: Column
-    extra: Mapping[str, Column] | None
+    extra: Mapping[str, Columns] | None
     seed: Seed
 
 
@@ -35,13 +34,14 @@ class Buffer(StoredRows):
 
     Args:
         capacity: rows it can hold.
-        state: shape and dtype of `state` and `next_state`.
+        state: shape and dtype of `state` and `next_state`; or, for observations that are dicts, a
+            dict of columns. Rows are then added and drawn with dicts of arrays.
         action: shape and dtype of `action`.
         extra: further columns, such as `{"q": Column((4,))}`.
         seed: whence every draw follows; a Generator is used as it is and may be shared.
 
     Attributes:
-        columns: name -> Column.
+        columns: name -> Column; columns in dicts are named by their path, such as `state.image`.
         seen: rows ever offered to `add`; `clear` does not reset it.
 
     Raises:
@@ -54,9 +54,9 @@ class Buffer(StoredRows):
         self,
         capacity: int,
         *,
-        state: Column,
+        state: Columns,
         action: Column = Column((), np.int64),  # noqa: B008 (immutable)
-        extra: Mapping[str, Column] | None = None,
+        extra: Mapping[str, Columns] | None = None,
         seed: Seed = 0,
     ) -> None:
         super().__init__(capacity, make_columns(state, action, extra), seed)
@@ -66,8 +66,8 @@ class Buffer(StoredRows):
         """Rows that `sample` draws from."""
         return len(self)
 
-    def add(self, rows: Mapping[str, ArrayLike]) -> np.ndarray:
-        """Offer a batch of rows, arrays [n, ...] by column name; all is copied.
+    def add(self, rows: Mapping[str, Any]) -> np.ndarray:
+        """Offer a batch of rows, arrays [n, ...] or dicts of them by column name; all is copied.
 
         Returns:
             Where each row is stored, int64 [n]; -1 where it was dropped or a later row of the
@@ -79,7 +79,7 @@ class Buffer(StoredRows):
         """
         return self._insert(self._intake.checked(rows))
 
-    def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
+    def sample(self, n: int, out: Mapping[str, Any] | None = None) -> Sample:
         """Draw `n` rows.
 
         Args:
@@ -108,6 +108,7 @@ class Buffer(StoredRows):
     def clear(self) -> None:
         """Drop all rows. `seen` and the random stream go on."""
         self._added = 0
+        self._storage.keep(np.arange(0))
 
     def idle(self) -> str | None:
         """Say so if the buffer had no choice to make yet: it holds all that it was offered."""
@@ -121,6 +122,7 @@ class Buffer(StoredRows):
         self._storage.move(kept)
         self._capacity = capacity
         self._moved(kept)
+        self._storage.keep(np.arange(len(kept)))
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """Store checked rows."""
