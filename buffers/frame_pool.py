@@ -5,13 +5,15 @@ follow one another. Peers rebuild stacks from neighbouring rows, which goes wron
 or where neighbours are gone. Here a frame is found by its bytes, whatever row it is in.
 """
 
+import math
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 
 MULTIPLIER = np.uint64(6364136223846793005)  # of Knuth's MMIX generator
-GROWTH_BYTES = 2**16  # a pool grows by at least these and at least a sixteenth
+BLOCK_BYTES = 2**17  # looked up at once: what is made on the way stays in the processor's cache
+GROWTH_BYTES = 2**20  # a pool grows by at least these and at least a sixteenth
 ENTRY_BYTES = 72  # of the two whole numbers that an entry of the index refers to
 
 
@@ -43,21 +45,27 @@ class FramePool:
             + ENTRY_BYTES * len(self._index)
         )
 
-    def numbers(self, frames: np.ndarray, referred: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the number of each frame, stored now where it was not.
+    def store(self, frames: np.ndarray, out: np.ndarray, used: Sequence[np.ndarray]) -> None:
+        """Write the number of each frame to `out`, and store the frames that are new.
 
         Args:
             frames: [n] of `dtype`.
-            referred: numbers in use, whose frames must stay.
+            out: uint32 [n].
+            used: arrays of all numbers in use, `out` among them.
         """
+        step = max(BLOCK_BYTES // self.dtype.itemsize, 1)
+        for first in range(0, len(frames), step):
+            block = slice(first, first + step)
+            self._store_block(frames[block], out[block], used)
+
+    def _store_block(self, frames: np.ndarray, out: np.ndarray, used: Sequence[np.ndarray]) -> None:
         keys = self._keys_of(frames)
-        found = np.array([self._index.get(key, 0) for key in keys], np.uint32)
-        new = np.flatnonzero(self._frames[found] != frames).tolist()
+        out[:] = [self._index.get(key, 0) for key in keys]
+        new = np.flatnonzero(self._differ(self._frames.take(out), frames)).tolist()
         if new:
-            self._make_room(len({keys[i] for i in new}), [found, *referred])
+            self._make_room(len({keys[i] for i in new}), used)
         for i in new:
-            found[i] = self._number(keys[i], frames[i])
-        return found
+            out[i] = self._number(keys[i], frames[i])
 
     def take(self, numbers: np.ndarray, out: np.ndarray) -> None:
         """Copy the frames of these numbers into `out`, [n] of `dtype`."""
@@ -66,8 +74,8 @@ class FramePool:
     def _keys_of(self, frames: np.ndarray) -> list[int]:
         """A number for each frame that other frames hardly share: a polynomial in its words.
 
-        The upper half of a word goes into its lower half first: in a product modulo 2**64 the
-        upper bits of a factor change few bits.
+        Modulo 2**64 a word's upper bits change only upper bits of the sum, where frames would often
+        meet; so its upper half goes into its lower half first.
         """
         size = self.dtype.itemsize
         if size % 8:
@@ -79,6 +87,12 @@ class FramePool:
         mixed ^= words
         keys: list[int] = np.einsum("ij,j->i", mixed, self._factors).tolist()
         return keys
+
+    def _differ(self, some: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Whether one frame differs from the other, bool [n]; word by word, as records are slow."""
+        word = f"u{math.gcd(self.dtype.itemsize, 8)}"
+        words = np.not_equal(some.view(word), others.view(word))
+        return words.reshape(len(some), -1).any(axis=1)
 
     def _number(self, key: int, frame: np.void) -> int:
         """The number of one frame: where another one has its key, under the next free key."""
@@ -93,20 +107,20 @@ class FramePool:
         self._keys[number], self._index[key] = key, number
         return number
 
-    def _make_room(self, frames: int, referred: Sequence[np.ndarray]) -> None:
+    def _make_room(self, frames: int, used: Sequence[np.ndarray]) -> None:
         """Have room for so many frames: by giving up those in no use, and by growing."""
         if frames <= len(self._free):
             return
-        self._give_up(referred)
+        self._give_up(used)
         spare = max(frames, len(self._frames) // 16, GROWTH_BYTES // self.dtype.itemsize)
         self._grow(spare - len(self._free))
 
-    def _give_up(self, referred: Sequence[np.ndarray]) -> None:
-        used = np.zeros(len(self._frames), bool)
-        used[0] = True
-        for numbers in referred:
-            used[numbers] = True
-        self._free = np.flatnonzero(~used)[::-1].tolist()
+    def _give_up(self, used: Sequence[np.ndarray]) -> None:
+        free = np.ones(len(self._frames), bool)
+        free[0] = False
+        for numbers in used:
+            free[numbers] = False
+        self._free = np.flatnonzero(free)[::-1].tolist()
         for number in self._free:
             if self._index.get(self._keys[number]) == number:
                 del self._index[self._keys[number]]

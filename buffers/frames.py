@@ -36,12 +36,13 @@ class Frames:
 
     def numbers(self, columns: Columns, used: Columns) -> dict[str, np.ndarray]:
         """Numbers of the frames in those columns that have some, [n, frames]; stores new ones."""
-        numbers = {}
-        for pool, names in self._by_pool(columns):
-            frames = [np.ascontiguousarray(columns[k]).reshape(-1).view(pool.dtype) for k in names]
-            found = pool.numbers(np.concatenate(frames), self._in_pool(pool, used))
-            for name, part in zip(names, _parts(found, frames), strict=True):
-                numbers[name] = part.reshape(len(columns[name]), used[name].shape[1])
+        own = [name for name in self._pool_of if name in columns]
+        numbers = {k: np.zeros((len(columns[k]), used[k].shape[1]), np.uint32) for k in own}
+        for name, found in numbers.items():
+            pool = self._pool_of[name]
+            frames = np.ascontiguousarray(columns[name]).reshape(-1).view(pool.dtype)
+            in_use = [*self._in_pool(pool, used), *self._in_pool(pool, numbers)]
+            pool.store(frames, found.reshape(-1), in_use)
         return numbers
 
     def take(self, stored: Records, slots: np.ndarray, targets: Records) -> None:
@@ -78,7 +79,7 @@ class Frames:
         return [(pool, own) for pool, own in pairs if own]
 
     def _in_pool(self, pool: FramePool, numbers: Columns) -> list[np.ndarray]:
-        return [numbers[k].reshape(-1) for k, own in self._pool_of.items() if own is pool]
+        return [n.reshape(-1) for name, n in numbers.items() if self._pool_of.get(name) is pool]
 
     def keys(self) -> list[str]:
         """Return the keys that `save` adds to those of the columns."""
@@ -111,15 +112,21 @@ class Frames:
             count = given.shape[0] if isinstance(given, np.ndarray) and given.ndim else 0
             check_array(state, f"frames.{size}", (count, size), np.dtype(np.uint8))
             for name in names:
-                if (largest := state[f"column.{name}"].max(initial=-1)) >= count:
-                    raise ValueError(f"state has {count} frames, but {name!r} speaks of {largest}")
+                numbers = state[f"column.{name}"]
+                if numbers.size and numbers.max() >= count:
+                    raise ValueError(
+                        f"state 'column.{name}': expected numbers of {count} frames, "
+                        f"given {numbers.max()}"
+                    )
 
     def load(self, state: Mapping[str, Any], used: Columns) -> dict[str, np.ndarray]:
         """Store the frames of `state`; return their numbers by column."""
         loaded: dict[str, np.ndarray] = {}
         for pool, names in self._by_pool(used):
             frames = np.ascontiguousarray(state[f"frames.{pool.dtype.itemsize}"])
-            numbers = pool.numbers(frames.reshape(-1).view(pool.dtype), self._in_pool(pool, used))
+            numbers = np.zeros(len(frames), np.uint32)
+            in_use = [numbers, *self._in_pool(pool, used)]
+            pool.store(frames.reshape(-1).view(pool.dtype), numbers, in_use)
             loaded |= {name: numbers[state[f"column.{name}"]] for name in names}
         return loaded
 

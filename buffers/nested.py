@@ -25,6 +25,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     """Return the mappings whose leaves these are."""
+    if not any("." in path for path in leaves):
+        return dict(leaves)
     values: dict[str, Any] = {}
     for path, leaf in leaves.items():
         *parents, name = path.split(".")
