@@ -97,7 +97,16 @@ def make_columns(
         if name in columns:
             raise ValueError(f"extra column {name!r} exists already; choose another name")
     columns |= extra or {}
+    _check_dots(columns)
     return {name: _canonical(name, column) for name, column in flat(columns).items()}
+
+
+def _check_dots(columns: Mapping[str, Columns]) -> None:
+    for name, column in columns.items():
+        if isinstance(column, Mapping):
+            _check_dots(column)
+        if "." in str(name):
+            raise ValueError(f"column {name!r}: expected a name without a dot; dicts make these")
 
 
 def _canonical(name: str, column: Column) -> Column:

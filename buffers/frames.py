@@ -101,7 +101,7 @@ class Frames:
             pool.take(every[first[order]], frames)
             state[f"frames.{pool.dtype.itemsize}"] = _bytes(frames)
             for name, part in zip(names, _parts(renumbered, columns), strict=True):
-                state[f"column.{name}"] = part.reshape(len(slots), -1)
+                state[f"column.{name}"] = part.reshape(len(slots), used[name].shape[1])
         return state
 
     def check(self, state: Mapping[str, Any]) -> None:
