@@ -220,8 +220,14 @@ def test_the_frames_in_the_pool_are_those_that_rows_refer_to(make):
     saved = buffer.state_dict()
     buffer.add(stream.batch(1, task=4))  # blocks shrink, or storage grows
     check(buffer)
+    for step in range(40):  # what lay where the block of task 4 is now has been replaced
+        buffer.add(stream.batch(50, task=step % 4))
+    check(buffer)
     buffer.load_state_dict(saved)
     check(buffer)
+    buffer.load_state_dict(make(40, state=state()).state_dict())
+    check(buffer)
+    buffer.load_state_dict(saved)
     if not isinstance(buffer, TaskBuffer):
         buffer.shrink(3)
         check(buffer)
