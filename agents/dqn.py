@@ -4,7 +4,7 @@ An agent owns the learner's state and its random numbers, and turns arrays into 
 What is learned, and how, is in `learner.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 
 from agents import scales
+from agents.compiling import Compiled
 from agents.exploration import Exploration
 from agents.flat import FlatNetwork
-from agents.learner import Learner, LearnerState
+from agents.learner import Batch, Info, Learner, LearnerState
 from agents.members import each_member, stack
 from agents.methods import make_methods
 from agents.networks import NETWORKS, NetworkSpec
 from agents.options import DQNOptions
 from agents.values import make_values
 
+Update = Callable[[LearnerState, Batch], tuple[LearnerState, Info]]
 ROWS_AT_ONCE = 4_096  # of a pass over a whole memory
 
 
@@ -73,6 +75,7 @@ class DQN:
         self.learner = Learner(
             options, network, values, self.methods, torch.from_numpy(self._valid)
         )
+        self._update: Update = self.learner.update
         self.exploration = Exploration(num_envs, self._rngs, options.exploratory_steps)
         scale = torch.from_numpy(space.scale if known else space.scale.max(keepdims=True))
         self.state: LearnerState = stack(
@@ -86,6 +89,10 @@ class DQN:
     def needs_q(self) -> bool:
         """Whether rows of ended tasks must carry the Q values of the switch."""
         return any(method.needs_q for method in self.methods)
+
+    def compile(self) -> None:
+        """Compiles the update at its first call: some ten seconds, then several times as fast."""
+        self._update = Compiled(self.learner.update, "the update")
 
     @torch.no_grad()
     def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray:
@@ -183,7 +190,7 @@ class DQN:
             batch = {name: c[:, step * size : (step + 1) * size] for name, c in columns.items()}
             batch["lr"] = torch.full((self.members,), lr)
             batch["noise"] = noise[:, 3 * step : 3 * step + 3]
-            state, info = self.learner.update(state, batch)
+            state, info = self._update(state, batch)
             errors.append(info.pop("td_error"))
         self._check(info)
         self.state = state

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from agents import optimizer, scales
+from agents.compiling import gradient_of
 from agents.flat import FlatNetwork
 from agents.losses import action_gap, mask_invalid
 from agents.members import each_member
@@ -82,16 +83,17 @@ class Learner:
         Returns:
             The new state, and numbers to look at, [members] each, with `td_error` [members, batch].
         """
-        members = len(state["theta"])
-        theta = state["theta"].detach().requires_grad_()
-        loss, info = each_member(self.loss, members)(theta, state, batch)
-        # A member's loss depends on its own parameters only: the gradient of the sum is everyone's.
-        (gradient,) = torch.autograd.grad(loss.sum(), theta)
+        # A nested function's annotations would stop the compiler; a lambda has none.
+        gradient, info = gradient_of(lambda theta: self.total(theta, state, batch), state["theta"])
         with torch.no_grad():
-            state, norm = each_member(self.step, members)(state, batch, gradient)
-        return state, {name: value.detach() for name, value in info.items()} | {
-            "gradient_norm": norm
-        }
+            step = each_member(self.step, len(gradient))
+            new_state, norm = step(state, batch, gradient)
+        return new_state, info | {"gradient_norm": norm}
+
+    def total(self, theta: Tensor, state: LearnerState, batch: Batch) -> tuple[Tensor, Info]:
+        """Sum of all members' losses, whose gradient is each member's own: no loss is shared."""
+        loss, info = each_member(self.loss, len(theta))(theta, state, batch)
+        return loss.sum(), info
 
     def loss(self, theta: Tensor, state: LearnerState, batch: Batch) -> tuple[Tensor, Info]:
         """TD loss plus the methods' terms, of one member."""

@@ -5,7 +5,7 @@ import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agents import AGENTS, NETWORKS, DQNOptions
 from agents.methods import make_methods
@@ -73,6 +73,8 @@ class RunOptions:
     """Environment steps between two points in TensorBoard."""
     checkpoint_interval: int = 10_000
     """Environment steps between two checkpoints; 0: at switches only."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the update: `auto` does so where a run is long enough to win the time back."""
     threads: int = 1
     """Threads of PyTorch; one is best for small networks."""
     logdir: str = "runs"
@@ -105,6 +107,7 @@ class Config(Flags):
         """
         DQNOptions.__post_init__(self)
         make_methods(self)
+        _choose("compile", self.compile, dict.fromkeys(("auto", "on", "off")))
         for field, registry in _REGISTRIES.items():
             _choose(field, getattr(self, field), registry)
         for field in _POSITIVE:

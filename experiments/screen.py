@@ -75,7 +75,8 @@ def print_outcome(console: Console, summary: dict[str, Any], folder: str) -> Non
             console.print(f"{name.replace('_', ' '):>20}  {_with_interval(value)}")
     console.print(f"(on a scale from 0, a random policy, to 1: {_references(summary)})")
     speed = f"{summary['steps_per_second']:,.0f} steps/s in {summary['wall_seconds']:.0f} s"
-    console.print(f"{speed}; files in {folder}", soft_wrap=True)
+    how = "compiled" if summary["compiled"] else "eager"
+    console.print(f"{speed}, {how}; files in {folder}", soft_wrap=True)
 
 
 def sentence(entry: dict[str, Any]) -> str:

@@ -59,6 +59,7 @@ def summarize_run(run: Run) -> dict[str, Any]:
         "memory": run.memories.describe() | {"idle": run.memories.idle()},
         "environment_steps": steps,
         "gradient_steps": run.clock.updates * members,
+        "compiled": run.compiled,
         "wall_seconds": run.clock.seconds,
         "steps_per_second": steps / max(run.clock.seconds, 1e-9),
         "peak_memory_bytes": peak_memory(),

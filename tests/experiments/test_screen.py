@@ -61,6 +61,7 @@ def test_the_outcome_is_the_scores_what_was_forgotten_the_metrics_and_the_folder
         },
         "steps_per_second": 1234.5,
         "wall_seconds": 61.7,
+        "compiled": True,
     }
     shown = console(terminal=False)
     print_outcome(shown, summary, "runs/mine")
@@ -79,7 +80,7 @@ def test_the_outcome_is_the_scores_what_was_forgotten_the_metrics_and_the_folder
         " average performance  0.500 ± 0.125",
         "           retention  0.250",
         "(on a scale from 0, a random policy, to 1: A 475 (solved), B -100 (best seen))",
-        "1,234 steps/s in 62 s; files in runs/mine",
+        "1,234 steps/s in 62 s, compiled; files in runs/mine",
     ]
 
 

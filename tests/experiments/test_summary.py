@@ -101,7 +101,7 @@ def test_the_summary_has_the_documented_fields(config):
     summary = read(result.folder)
     assert set(summary) == {
         *("version", "config", "tasks", "stages", "seeds", "scores", "reference", "metrics"),
-        *("forgotten", "memory", "environment_steps", "gradient_steps", "wall_seconds"),
+        *("forgotten", "memory", "environment_steps", "gradient_steps", "compiled", "wall_seconds"),
         *("steps_per_second", "peak_memory_bytes"),
     }
     assert (

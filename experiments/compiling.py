@@ -1,0 +1,24 @@
+"""Whether a run's updates are compiled."""
+
+import logging
+
+from agents.compiling import missing_compiler
+from experiments.config import Config
+
+LOG = logging.getLogger("retain")
+WORTHWHILE = 15_000  # updates: compiling takes 8 to 20 s and then saves about 1 ms each
+
+
+def compiles(config: Config, steps: int) -> bool:
+    """Whether to compile, from the configuration alone: a resumed run must do as it did before.
+
+    Args:
+        config: Its `compile` asks for it, forbids it, or leaves it to the length of the run.
+        steps: Environment steps of a member over the whole sequence.
+    """
+    updates = steps // config.train_interval * config.gradient_steps
+    if config.compile == "off" or (config.compile == "auto" and updates < WORTHWHILE):
+        return False
+    if problem := missing_compiler():
+        LOG.warning("nothing can be compiled here, so the run is slower: %s", problem)
+    return not problem
