@@ -1,7 +1,9 @@
 """Packed rows: nothing lost between columns, nothing shared that should not be."""
 
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -141,3 +143,16 @@ def test_a_batch_of_another_size_or_dtype_is_refused(kind, filled, shape):
         buffer.sample(6, buffer.batch(5))
     with pytest.raises(ValueError, match="out 'task': expected int32"):
         buffer.sample(6, {"task": np.zeros(6, np.int64)})
+
+
+@pytest.mark.parametrize("kind", [ReplayBuffer, BalancedReservoir, HybridBuffer])
+def test_a_buffer_that_nobody_has_any_more_gives_its_memory_back_at_once(kind, filled, shape):
+    buffer = filled(kind(16, **shape))
+    part = buffer.recent if isinstance(buffer, HybridBuffer) else buffer
+    storage = weakref.ref(part._storage)
+    gc.disable()  # a cycle would keep it until the collector comes by
+    try:
+        del buffer, part
+        assert storage() is None
+    finally:
+        gc.enable()
