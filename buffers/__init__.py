@@ -12,6 +12,13 @@ from collections.abc import Callable
 
 from buffers.buffer import Buffer
 from buffers.columns import Column, Memory, Sample
+from buffers.coreset import (
+    CoresetBuffer,
+    CoverageBuffer,
+    FacilityBuffer,
+    GradientBuffer,
+    HerdingBuffer,
+)
 from buffers.hybrid import HybridBuffer
 from buffers.memory import bytes_needed
 from buffers.mixture import MixtureBuffer
@@ -27,6 +34,12 @@ BUFFERS: dict[str, Callable[..., Memory]] = {
     "hybrid": HybridBuffer,
     "reservoir": ReservoirBuffer,
     "balanced": BalancedReservoir,
+    "coreset": CoresetBuffer,
+    "k_center": CoresetBuffer,
+    "herding": HerdingBuffer,
+    "coverage": CoverageBuffer,
+    "gss": GradientBuffer,
+    "facility": FacilityBuffer,
 }
 
 # What can choose the rows of each task in a TaskBuffer or a HybridBuffer.
@@ -42,6 +55,11 @@ __all__ = [
     "BalancedReservoir",
     "Buffer",
     "Column",
+    "CoresetBuffer",
+    "CoverageBuffer",
+    "FacilityBuffer",
+    "GradientBuffer",
+    "HerdingBuffer",
     "HybridBuffer",
     "Memory",
     "MixtureBuffer",

@@ -1,0 +1,21 @@
+"""Buffers that keep a coreset of the stream, one per rule of `buffers.selection`."""
+
+from buffers.coreset.buffer import (
+    CoresetBuffer,
+    CoverageBuffer,
+    FacilityBuffer,
+    GradientBuffer,
+    HerdingBuffer,
+)
+from buffers.coreset.features import Features
+from buffers.coreset.reasons import Reason
+
+__all__ = [
+    "CoresetBuffer",
+    "CoverageBuffer",
+    "FacilityBuffer",
+    "Features",
+    "GradientBuffer",
+    "HerdingBuffer",
+    "Reason",
+]

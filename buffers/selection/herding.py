@@ -1,0 +1,46 @@
+"""Herding: the mean of the chosen rows is that of all (Welling, 2009; Rebuffi et al., 2017)."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from buffers.selection.points import Points
+
+
+def herding(
+    features: ArrayLike, k: int, *, weight: ArrayLike = 1.0, gain: np.ndarray | None = None
+) -> np.ndarray:
+    """Choose, again and again, the row that brings the mean of the chosen nearest to that of all.
+
+    Algorithm 4 of iCaRL (Rebuffi et al., 2017). Every prefix of the result is the choice for a
+    smaller `k`. Deviations: a row is chosen once only, features are not scaled to length 1, and
+    the mean can be that of rows that are no longer there, through `weight`. Costs k (d + 3) n
+    operations.
+
+    Args:
+        features: [n, d].
+        k: rows to choose, 0 to n.
+        weight: how many rows each row counts for in the mean, [n] or one number.
+        gain: takes minus the distance between the two means after each choice, [k].
+
+    Returns:
+        int64 [k], in the order chosen.
+    """
+    points = Points(features, k)
+    index = np.empty(k, np.int64)
+    if k == 0:
+        return index
+    x, half = np.asfortranarray(points.x), points.norm / 2
+    weights = np.broadcast_to(np.asarray(weight, np.float64), len(points))
+    mean = (weights @ points.x / weights.sum()).astype(np.float32)
+    wanted = np.zeros_like(mean)  # that the mean be reached, the next row would have to be this
+    for i in range(k):
+        wanted += mean
+        row = int(
+            (half - x @ wanted).argmin()
+        )  # |wanted - x|^2 = |wanted|^2 - 2 (wanted x) + |x|^2
+        index[i] = row
+        half[row] = np.inf
+        wanted -= points.x[row]
+        if gain is not None:
+            gain[i] = -np.sqrt(wanted @ wanted) / (i + 1)
+    return index

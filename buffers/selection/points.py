@@ -1,0 +1,87 @@
+"""Rows as points, and the distances between them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+PAIRS_AT_ONCE = 1 << 20  # distances in memory at once: 4 MiB
+
+
+class Points:
+    """Squared distances from one row to all others for one matrix-vector product.
+
+    Each row is stored as (x, |x|^2, 1) and as (-2 x, 1, |x|^2): the product of one row's first form
+    and another's second is |x - y|^2. Rows are centred first, which changes no distance and keeps
+    float32 exact enough; what is left of rounding may come out below 0.
+
+    Args:
+        features: [n, d].
+        k: how many of them will be asked for; checked here for all rules.
+
+    Attributes:
+        x: the centred rows, float32 [n, d].
+        norm: their squared lengths, float32 [n].
+
+    Raises:
+        ValueError: features are not [n, d] or not finite in float32, or `k` is not from 0 to n.
+    """
+
+    def __init__(self, features: ArrayLike, k: int) -> None:
+        given = np.asarray(features)
+        if given.ndim != 2:
+            raise ValueError(f"features: expected [n, d], given {list(given.shape)}")
+        if not 0 <= k <= len(given):
+            raise ValueError(f"cannot choose {k} of {len(given)} rows; choose 0 to {len(given)}")
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            x = given.astype(np.float32)
+            self.x = x - x.mean(axis=0) if len(x) else x
+            self.norm = np.einsum("nd,nd->n", self.x, self.x)
+        if not np.isfinite(self.norm).all():
+            raise ValueError("features: expected finite float32, given NaN, infinity or too large")
+        one = np.ones_like(self.norm)
+        # Column by column, the product runs over rows: twice as fast where d is small.
+        self._to = np.asfortranarray(np.column_stack([self.x, self.norm, one]))
+        self._of = np.column_stack([-2 * self.x, one, self.norm])
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def squared(self, row: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Squared distance of every row to this one, float32 [n]."""
+        return np.matmul(self._to, self._of[row], out=out)
+
+    def blocks(
+        self, rows: np.ndarray, others: np.ndarray | slice = slice(None)
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Squared distances of `rows` to `others`, a few rows at a time.
+
+        Yields:
+            Which of `rows`, and their distances, float32 [of these rows, others].
+        """
+        to = self._to[others].T
+        step = max(1, PAIRS_AT_ONCE // max(1, to.shape[1]))
+        for first in range(0, len(rows), step):
+            part = slice(first, first + step)
+            yield part, self._of[rows[part]] @ to
+
+
+def represented(features: ArrayLike, index: np.ndarray, weight: ArrayLike = 1.0) -> np.ndarray:
+    """How many rows each chosen row stands for, if every other row goes to its nearest one.
+
+    Args:
+        features: [n, d].
+        index: the chosen rows, [k], at least one if there are rows.
+        weight: how many rows each row stood for before, [n] or one number.
+
+    Returns:
+        float64 [k]; the sum is that of `weight` over all rows.
+    """
+    points = Points(features, len(index))
+    weights = np.broadcast_to(np.asarray(weight, np.float64), len(points))
+    total = weights[index].copy()
+    others = np.delete(np.arange(len(points)), index)
+    for part, squared in points.blocks(others, index):
+        nearest = squared.argmin(axis=1)
+        total += np.bincount(nearest, weights[others[part]], minlength=len(index))
+    return total

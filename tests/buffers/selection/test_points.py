@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from buffers.selection import points as module
+from buffers.selection import represented
+from buffers.selection.points import Points
+
+
+def test_distances_are_right_also_far_from_the_origin():
+    x = np.random.default_rng(0).normal(size=(30, 5)) + 1000
+    expected = np.square(x[:, None] - x).sum(axis=2)
+    points = Points(x, 0)
+    assert np.allclose(np.stack([points.squared(i) for i in range(30)]), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 1 << 20])
+def test_a_few_rows_at_a_time_are_all_rows(monkeypatch, at_once):
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", at_once)
+    points, rows = Points(np.arange(10.0)[:, None], 0), np.array([7, 2, 5])
+    found = np.full((3, 2), np.nan)
+    for part, squared in points.blocks(rows, np.array([0, 9])):
+        found[part] = squared
+    assert np.allclose(found, [[49, 4], [4, 49], [25, 16]], atol=1e-4)
+
+
+def test_every_row_counts_for_its_nearest_chosen_one():
+    x = np.array([[0.0], [1.0], [2.0], [10.0], [13.0]])
+    assert represented(x, np.array([3, 1])).tolist() == [2, 3]
+    assert represented(x, np.array([3, 1]), [5, 1, 1, 1, 20]).tolist() == [21, 7]
