@@ -4,7 +4,8 @@
 
 CartPole, then Acrobot, with the defaults, but for what chooses the rows of CartPole that are kept
 and how many. Kept is the ratio of CartPole's greedy return after Acrobot to that right after it was
-learned, per member. Each run is kept in benchmarks/results/; `--table` only prints what is there.
+learned, per member. `--methods none` leaves distillation out: rows alone then hold CartPole.
+Each run is kept in benchmarks/results/; `--table` only prints what is there.
 """
 
 import argparse
@@ -41,18 +42,20 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[500, 2_000, 10_000])
     parser.add_argument("--memories", nargs="+", choices=MEMORIES, default=list(MEMORIES))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--methods", default="distill")
     parser.add_argument("--logdir", default="runs/benchmarks")
     parser.add_argument("--table", action="store_true", help="train nothing")
     args = parser.parse_args()
-    table = Table(title="CartPole after Acrobot, by what chose the rows of CartPole that were kept")
+    table = Table(title=f"CartPole after Acrobot, by what chose its rows (methods: {args.methods})")
     for column in ("rows", "memory", "kept", "95% interval", ">= 95% kept", "Acrobot", "CartPole"):
         table.add_column(column)
     for rows in args.rows:
         for kind in args.memories:
-            file = RESULTS / f"memories_{kind}_{rows}.json"
+            name = f"memories_{args.methods}_{kind}_{rows}"
+            file = RESULTS / f"{name}.json"
             if not args.table:
-                changes = {"memory": kind, "rows_per_task": rows}
-                result = run(ENVS, f"{kind}-{rows}", args.seeds, args.logdir, **changes)
+                changes = {"memory": kind, "rows_per_task": rows, "methods": args.methods}
+                result = run(ENVS, name, args.seeds, args.logdir, **changes)
                 file.write_text(json.dumps(result, indent=1))
             if file.exists():
                 add_row(table, rows, kind, json.loads(file.read_text()))

@@ -19,14 +19,18 @@ from buffers.coreset import (
     GradientBuffer,
     HerdingBuffer,
 )
+from buffers.episodes import EpisodeReservoir
 from buffers.hybrid import HybridBuffer
 from buffers.memory import bytes_needed
 from buffers.mixture import MixtureBuffer
+from buffers.multi_timescale import MultiTimescaleBuffer
 from buffers.nstep import NStep
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
+from buffers.skip_reservoir import SkipReservoir
 from buffers.task_buffer import TaskBuffer
 from buffers.task_reservoir import BalancedReservoir, TaskReservoir
+from buffers.top import RewardBuffer, SurpriseBuffer
 
 # TaskReservoir never draws the current task: alone it cannot teach one, so it is no choice here.
 BUFFERS: dict[str, Callable[..., Memory]] = {
@@ -40,6 +44,11 @@ BUFFERS: dict[str, Callable[..., Memory]] = {
     "coverage": CoverageBuffer,
     "gss": GradientBuffer,
     "facility": FacilityBuffer,
+    "skip_reservoir": SkipReservoir,
+    "multi_timescale": MultiTimescaleBuffer,
+    "episodes": EpisodeReservoir,
+    "reward": RewardBuffer,
+    "surprise": SurpriseBuffer,
 }
 
 # What can choose the rows of each task in a TaskBuffer or a HybridBuffer.
@@ -57,16 +66,21 @@ __all__ = [
     "Column",
     "CoresetBuffer",
     "CoverageBuffer",
+    "EpisodeReservoir",
     "FacilityBuffer",
     "GradientBuffer",
     "HerdingBuffer",
     "HybridBuffer",
     "Memory",
     "MixtureBuffer",
+    "MultiTimescaleBuffer",
     "NStep",
     "ReplayBuffer",
     "ReservoirBuffer",
+    "RewardBuffer",
     "Sample",
+    "SkipReservoir",
+    "SurpriseBuffer",
     "TaskBuffer",
     "TaskReservoir",
     "bytes_needed",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any, Required, TypedDict
+from typing import Any, ClassVar, Required, TypedDict
 
 import numpy as np
 
@@ -49,6 +49,7 @@ class Buffer(StoredRows):
     Attributes:
         columns: name -> Column; columns in dicts are named by their path, such as `state.image`.
         seen: rows ever offered to `add`; `clear` does not reset it.
+        needs: extra columns that this kind of buffer makes use of.
 
     Raises:
         ValueError: capacity below 1, a column of an unusable name or dtype, or a folder that holds
@@ -57,6 +58,7 @@ class Buffer(StoredRows):
         OSError: the disk has no room for all rows.
     """
 
+    needs: ClassVar[Mapping[str, Column]] = {}
     _nothing_to_draw = "cannot sample from an empty buffer; add rows first"
 
     def __init__(
@@ -146,6 +148,12 @@ class Buffer(StoredRows):
         self._added += rows.n
         self._storage.commit(self.seen, self._added)
         return slots
+
+    def _number(self, born: np.ndarray) -> None:
+        """Take note of which rows of the whole stream those just inserted are, int64 [n].
+
+        Only a buffer that stores rows later than it gets them has to.
+        """
 
     def _put(self, slots: np.ndarray, rows: Rows) -> None:
         """Write rows to the slots that `_admit` has chosen."""

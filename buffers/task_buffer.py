@@ -47,6 +47,7 @@ class TaskBuffer(Buffer):
         self._shared, self._draw_current = shared, draw_current
         self._parts: dict[int, Buffer] = {}  # by task, in the order of their blocks
         self._current: int | None = None
+        self._make(1)  # refuses now what it would refuse when the first row comes
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
@@ -72,13 +73,16 @@ class TaskBuffer(Buffer):
 
     def end_task(self) -> None:
         """Take note that the current task ends here: its rows can be drawn from now on."""
+        if self._current is not None:
+            self._parts[self._current].end_task()
         self._current = None
 
     def idle(self) -> str | None:
-        """Say so if no task ever had more rows than its share."""
-        if any(part.idle() is None for part in self._parts.values()):
+        """Say so if no task's buffer had a choice to make yet."""
+        notes = {task: part.idle() for task, part in self._parts.items()}
+        if None in notes.values():
             return None
-        return f"no task had more than its {self.rows_per_task:,} rows: none was given up"
+        return "; ".join(f"task {task}: {note}" for task, note in notes.items()) or super().idle()
 
     def clear(self) -> None:
         """Drop all rows and forget the tasks. `seen` and the random stream go on."""
@@ -114,6 +118,7 @@ class TaskBuffer(Buffer):
             mine = np.flatnonzero(task == value)
             own = rows if len(mine) == n else rows.some(mine)
             slots[mine] = self._insert_of(value, own)
+            self._parts[value]._number(self.seen + mine)
             self._current = value if mine[-1] == n - 1 else self._current
         kept = np.flatnonzero(slots >= 0)
         self._storage.born[slots[kept]] = self.seen + kept

@@ -33,6 +33,8 @@ class RunOptions:
     """Transitions of each earlier task kept by a memory that keeps them."""
     memory_share: float = 0.5
     """Share of each batch drawn from earlier tasks, once there are any."""
+    draw_current: bool = False
+    """Draw the memory's rows of the running task too, so that its early days are not forgotten."""
     clear_at_switch: bool = True
     """Forget the recent transitions when a task ends."""
     batch_size: int = 128

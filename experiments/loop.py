@@ -1,6 +1,6 @@
 """The loop that joins environments, memory and agent: one screen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -40,6 +40,7 @@ def learn_task(run: Run, look: Look) -> None:
             agent.observe(*seen, task, adapt)
         agent.end_episodes(run.per_member(ended))
         row = transition(obs, action, reward, next_obs, terminated, truncated, task)
+        row |= episode_marks(ended, memories.columns)
         cut = agent.exploration.exploring.reshape(-1) if config.cut_at_exploration else None
         memories.add(*run.nstep.push(row, cut=cut))
         clock.step += config.num_envs
@@ -66,7 +67,7 @@ def start_task(run: Run) -> None:
 def end_task(run: Run) -> None:
     """Lets memory and agent take in the task, and moves the clock to the next stage."""
     task = run.stage.task
-    if rows_are_there(run):
+    if rows_are_there(run) and run.memories.hold(task):
         run.agent.end_task(run.memories.spread(task, END_OF_TASK_ROWS))
     run.memories.end_task()
     if run.agent.needs_q:
@@ -95,11 +96,11 @@ def updates_due(run: Run) -> int:
     if step < run.config.learning_starts or not rows_are_there(run):
         return 0
     rounds = step // every - (step - run.config.num_envs) // every
-    return rounds * run.config.gradient_steps
+    return rounds * run.config.gradient_steps if rounds and run.memories.drawable else 0
 
 
 def rows_are_there(run: Run) -> bool:
-    """Whether the stage has lasted for a whole n-step row, so that every memory has one.
+    """Whether the stage has lasted for a whole n-step row, so that every memory was offered one.
 
     Asking the memories would make a member wait for the slowest of the others.
     """
@@ -125,6 +126,12 @@ def transition(
         "truncated": truncated,
         "task": np.full(len(action), task, np.int32),
     }
+
+
+def episode_marks(ended: np.ndarray, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    """Which of the running episodes each step is of, and whether it is its last, if wanted."""
+    marks = {"episode": np.arange(len(ended)), "last": ended}
+    return {name: values for name, values in marks.items() if name in wanted}
 
 
 def note_returns(run: Run, reward: np.ndarray, ended: np.ndarray) -> None:

@@ -20,6 +20,14 @@ def make_buffer(kind: str, options: Mapping[str, Any], **columns: Any) -> Memory
     return build(**columns, **{name: value for name, value in options.items() if name in known})
 
 
+def needs_of(config: Config) -> dict[str, Column]:
+    """Columns that the buffer of this configuration, or what chooses its rows, makes use of."""
+    build = BUFFERS[config.buffer]
+    chooses = "kind" in inspect.signature(build).parameters
+    kinds = [build, MEMORIES[config.memory]] if chooses else [build]
+    return {name: column for kind in kinds for name, column in getattr(kind, "needs", {}).items()}
+
+
 class Memories:
     """One buffer per member.
 
@@ -36,7 +44,7 @@ class Memories:
     @staticmethod
     def make(config: Config, space: SharedSpace, needs_q: bool) -> "Memories":
         """Empty memories of this configuration."""
-        extra = {"discount": Column((), np.float32, 1.0)}
+        extra = {"discount": Column((), np.float32, 1.0), **needs_of(config)}
         if needs_q:
             extra["q"] = Column((space.num_actions,), np.float32, np.nan)
         columns = {"state": Column(space.shape, space.dtype), "extra": extra}
@@ -46,10 +54,25 @@ class Memories:
             "clear_at_switch": config.clear_at_switch,
             "rows_per_task": config.rows_per_task,
             "share": config.memory_share,
+            "draw_current": config.draw_current,
             "kind": MEMORIES[config.memory],
         }
         buffers = [make_buffer(config.buffer, options, seed=rng, **columns) for rng in rngs]
         return Memories(buffers, config.num_envs)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Name -> column of every buffer."""
+        return self.buffers[0].columns
+
+    @property
+    def drawable(self) -> bool:
+        """Whether every member's buffer has a row to draw; some keep none for a while."""
+        return all(buffer.drawable for buffer in self.buffers)
+
+    def hold(self, task: int) -> bool:
+        """Whether every member's buffer has a row of this task; some prefer those of others."""
+        return all(len(buffer.rows(task)) for buffer in self.buffers)
 
     def add(self, rows: Mapping[str, np.ndarray], env: np.ndarray) -> None:
         """Gives each member its own rows.

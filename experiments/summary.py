@@ -11,6 +11,7 @@ import numpy as np
 from experiments.checkpoint import write_atomically
 from experiments.metrics import normalize, summarize
 from experiments.run import Run
+from experiments.tracking import evaluations
 
 
 def references(run: Run) -> tuple[list[float], list[str]]:
@@ -41,6 +42,7 @@ def summarize_run(run: Run) -> dict[str, Any]:
     complete = set(stages) == set(range(len(run.sequence.tasks)))
     members = run.config.seeds
     steps = run.clock.total * members
+    steps_seen, scores_seen = evaluations(run)
     return {
         "version": package_version(),
         "config": run.config.to_json(),
@@ -48,6 +50,7 @@ def summarize_run(run: Run) -> dict[str, Any]:
         "stages": [run.sequence.names[task] for task in stages],
         "seeds": run.seeds,
         "scores": scores.tolist(),
+        "evaluations": {"steps": steps_seen.tolist(), "scores": scores_seen.tolist()},
         "reference": {
             "random": run.history.random,
             "single_task": None,

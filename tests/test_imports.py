@@ -101,6 +101,37 @@ if {package!r} == "buffers":
     assert not list(tmp_path.iterdir())
 
 
+# What an adapter may import beside NumPy: its host, and what that is built on. One that is not
+# named here may import NumPy only.
+HOSTS = {
+    "cleanrl": {"gymnasium", "torch"},
+    "minari": {"minari"},
+    "sb3": {"gymnasium", "sb3_contrib", "stable_baselines3", "torch"},
+    "tianshou": {"tianshou", "torch"},
+    "torchrl": {"tensordict", "torch", "torchrl"},
+}
+
+
+def test_an_adapter_imports_its_own_host_only():
+    wrong = []
+    for path in sorted(ADAPTERS.rglob("*.py")):
+        host = HOSTS.get(path.relative_to(ADAPTERS).parts[0].removesuffix(".py"), set())
+        wrong += imports_not_allowed(path, MAY_IMPORT["buffers"] | host)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_host_is_imported_only_where_it_is_used(tmp_path):
+    """`buffers.adapters.minari` needs Minari for writing a data set, not for reading one."""
+    program = f"""
+import sys
+import buffers, buffers.adapters, buffers.adapters.infos, buffers.adapters.minari
+import buffers.adapters.slots
+assert not {set().union(*HOSTS.values())!r} & set(sys.modules)
+"""
+    env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, check=True)
+
+
 # Global random state makes a result depend on what else ran; a pickle runs the code of whoever
 # made the file.
 FORBIDDEN_MODULES = {"random", "pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}

@@ -5,10 +5,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from buffers import (
     BUFFERS,
     Column,
+    EpisodeReservoir,
     FacilityBuffer,
     HybridBuffer,
     MixtureBuffer,
@@ -29,10 +31,20 @@ def mixture(capacity, seed=0, **common):
     return MixtureBuffer(parts, {"recent": 0.5, "sample": 0.2, "both": 0.3})
 
 
+def episodes(capacity, extra=None, **common):
+    """All rows are of one environment, so that each `done` or `truncated` ends an episode."""
+    number = {"episode": Column((), np.int64)}
+    return EpisodeReservoir(capacity, extra={**(extra or {}), **number}, **common)
+
+
 KINDS = {name: partial(kind, 16) for name, kind in BUFFERS.items()}
 KINDS["hybrid"] = partial(BUFFERS["hybrid"], 16, rows_per_task=8)
+KINDS["episodes"] = partial(episodes, 16)
 KINDS["mixture"] = partial(mixture, 16)
 KINDS["task_reservoir"] = partial(TaskReservoir, 16)
+
+HEARS_FEEDBACK = {"surprise"}
+NOT_UNIFORM = {"hybrid", "mixture"}  # each part has a share, however many rows it holds
 
 
 @pytest.fixture(params=KINDS)
@@ -65,6 +77,16 @@ def test_a_sample_is_what_is_stored_at_its_index(make, filled, assert_equal):
     assert set(sample.index) <= set(buffer.rows())
     assert isinstance(buffer, FacilityBuffer) or sample.weight.tolist() == [1] * 50
     assert sample.weight.dtype == np.float32
+
+
+@pytest.mark.parametrize("make", [k for k in KINDS if k not in NOT_UNIFORM], indirect=True)
+def test_every_row_is_drawn_equally_often(make, filled):
+    buffer = filled(make())
+    buffer.end_task()
+    rows = buffer.rows()
+    drawn = np.bincount(np.searchsorted(rows, buffer.sample(500 * len(rows)).index))
+    assert len(rows) > 1
+    assert 0.001 < chisquare(drawn).pvalue < 0.999
 
 
 def test_a_batch_is_stored_as_its_rows_would_be_one_by_one(make, make_rows, assert_equal):
@@ -196,7 +218,8 @@ def test_a_state_that_does_not_fit_is_refused_and_nothing_is_loaded(
     make, make_rows, filled, spoil, assert_equal
 ):
     buffer, state = filled(make(seed=1)), filled(make(seed=2)).state_dict()
-    last = [key for key in state if key.endswith("column.q")][-1]  # of the part loaded last
+    names = [key for key in state if key.split(".")[-2:] == ["column", "q"]]
+    last = names[-1]  # of the part loaded last
     prefix = last.removesuffix("column.q")
     part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     rest = {k: v for k, v in state.items() if not k.startswith(prefix)} if prefix else {}
@@ -331,6 +354,7 @@ def test_an_empty_buffer_can_be_described_and_saved(make, assert_equal):
     assert_equal(copy.state_dict(), buffer.state_dict())
 
 
+@pytest.mark.parametrize("make", [k for k in KINDS if k not in HEARS_FEEDBACK], indirect=True)
 def test_feedback_changes_nothing(make, filled, assert_equal):
     buffer = filled(make())
     before = buffer.state_dict()

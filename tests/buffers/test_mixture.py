@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from buffers import Column, MixtureBuffer, ReplayBuffer, ReservoirBuffer
+from buffers import MEMORIES, Column, MixtureBuffer, ReplayBuffer, ReservoirBuffer
 from buffers.mixture import turns
 
 
@@ -49,3 +49,28 @@ def test_an_added_row_is_found_in_the_first_part_that_keeps_it(parts, make_rows)
         assert buffer.read([index[i]])["action"].tolist() == [i]
     assert (index[22:] % 2 == 0).all()
     assert set(index[:22] % 2) == {1}
+
+
+@pytest.mark.parametrize("kind", MEMORIES)
+def test_every_kind_of_memory_can_be_a_part(kind, make_rows, shape, assert_whole, assert_equal):
+    """Half recent rows and half of the other kind, told of errors, saved, and gone on with."""
+    common = shape | {"extra": shape["extra"] | {"episode": Column((), np.int64)}}
+
+    def make(seed):
+        parts = {
+            "recent": ReplayBuffer(6, seed=seed, **common),
+            "kept": MEMORIES[kind](12, seed=seed + 1, **common),
+        }
+        return MixtureBuffer(parts, {"recent": 0.5, "kept": 0.5})
+
+    original, copy = make(1), make(2)
+    original.add(make_rows(0, 40))
+    copy.load_state_dict(original.state_dict())
+    for first in range(40, 100, 10):
+        samples = [buffer.sample(10) for buffer in (original, copy)]
+        assert_whole(samples[0].data)
+        assert_equal(samples[0].data, samples[1].data)
+        for buffer in (original, copy):
+            buffer.feedback(samples[0].index, samples[0].data["reward"])
+            buffer.add(make_rows(first, 10))
+    assert_equal(original.state_dict(), copy.state_dict())

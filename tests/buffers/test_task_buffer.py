@@ -2,7 +2,59 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, chisquare
 
-from buffers import BalancedReservoir, ReplayBuffer, TaskBuffer
+from buffers import MEMORIES, BalancedReservoir, Column, ReplayBuffer, TaskBuffer
+
+
+@pytest.fixture(params=MEMORIES)
+def shared(request, shape):
+    """Makes a memory whose tasks share 24 rows, chosen by each of the kinds there are."""
+    extra = shape["extra"] | {"episode": Column((), np.int64)}
+    kind = MEMORIES[request.param]
+
+    def make(seed=0):
+        options = {"kind": kind, "shared": True, "draw_current": True, "seed": seed}
+        return TaskBuffer(24, state=shape["state"], extra=extra, **options)
+
+    return make
+
+
+def test_every_kind_of_memory_shrinks_and_goes_on(shared, make_rows, assert_whole, assert_equal):
+    """Three tasks come one after the other, and then take turns; in batches and one by one."""
+    batched, single = shared(), shared()
+    tasks = np.concatenate([np.repeat([0, 1, 2], 40), np.arange(120) % 3])
+    for first in range(0, 240, 30):
+        slots = batched.add(make_rows(first, 30, tasks[first : first + 30]))
+        kept = slots >= 0
+        assert (batched.read(slots[kept])["action"] == np.arange(first, first + 30)[kept]).all()
+    for first in range(240):
+        single.add(make_rows(first, 1, tasks[first]))
+    assert_equal(batched.state_dict(), single.state_dict())
+    stored = batched.read(batched.rows())
+    assert_whole(stored)
+    assert np.array_equal(stored["task"], tasks[stored["action"]])
+    assert np.array_equal(batched.ages(), 239 - stored["action"])
+    assert all(0 < len(batched.rows(task)) <= 8 for task in range(3))
+    assert len(np.unique(stored["action"])) == len(batched)
+
+
+def test_a_task_buffer_is_idle_as_long_as_every_tasks_buffer_is(make_rows, shape):
+    buffer = TaskBuffer(4, kind=ReplayBuffer, **shape)
+    buffer.add(make_rows(0, 7, task=np.array([0, 0, 0, 0, 1, 1, 1])))
+    note = "rows offered fit into 4: none was given up"
+    assert buffer.idle() == f"task 0: all 4 {note}; task 1: all 3 {note}"
+    buffer.add(make_rows(7, 2, task=1))
+    assert buffer.idle() is None
+
+
+def test_every_kind_of_memory_goes_on_from_a_saved_state(shared, make_rows, assert_equal):
+    original, copy = shared(seed=1), shared(seed=2)
+    original.add(make_rows(0, 90, task=np.arange(90) // 30))
+    copy.load_state_dict(original.state_dict())
+    for first in range(90, 150, 10):
+        rows = make_rows(first, 10, task=np.arange(10) % 4)
+        assert np.array_equal(original.add(rows), copy.add(rows))
+        assert np.array_equal(original.sample(9).index, copy.sample(9).index)
+    assert_equal(original.state_dict(), copy.state_dict())
 
 
 def test_blocks_shrink_to_equal_shares_as_tasks_arrive(make_rows, shape, assert_whole):

@@ -13,10 +13,10 @@ TWO = "test/Tagged:200,test/OtherTagged:200"
 class Tagged(gym.Env):
     """Shows which episode it is, which step of it, and which task; it ends one way or the other."""
 
-    def __init__(self, task: int):
+    def __init__(self, task: int, pay: float = 1.0):
         self.observation_space = gym.spaces.Box(-1, 100, (3,), np.float32)
         self.action_space = gym.spaces.Discrete(2)
-        self.task = task
+        self.task, self.pay = task, pay
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -27,7 +27,7 @@ class Tagged(gym.Env):
     def step(self, action):
         self.now += 1
         over, terminates = self.now == self.length, self.tag < 0.5
-        return self.show(), 1.0, bool(over and terminates), bool(over and not terminates), {}
+        return self.show(), self.pay, bool(over and terminates), bool(over and not terminates), {}
 
     def show(self):
         return np.array([self.tag, self.now, self.task], np.float32)
@@ -35,6 +35,7 @@ class Tagged(gym.Env):
 
 gym.register("test/Tagged-v0", Tagged, kwargs={"task": 0})
 gym.register("test/OtherTagged-v0", Tagged, kwargs={"task": 1})
+gym.register("test/RichTagged-v0", Tagged, kwargs={"task": 0, "pay": 2.0})
 
 
 def nothing(run: Run) -> None:
@@ -99,6 +100,46 @@ def test_every_step_of_an_episode_that_ended_is_stored_once(make_run):
     for tag, length in ends.items():
         starts = rows["state"][rows["state"][:, 0] == tag, 1]
         assert starts.tolist() == list(range(int(length)))
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_a_memory_of_episodes_is_told_where_they_begin_and_end(make_run, n_step):
+    run = make_run(envs=TWO, n_step=n_step, buffer="episodes", methods="none", capacity=100)
+    learn_stage(run)
+    learn_stage(run)
+    (buffer,) = run.memories.buffers
+    tags = set()
+    for index in buffer.episodes():
+        rows = buffer.read(index)
+        tag, step, task = rows["state"].T
+        length = rows["next_state"][-1, 1]
+        tags.add((tag[0], task[0]))
+        assert (tag == tag[0]).all() and (task == task[0]).all()
+        assert step.tolist() == list(range(int(length)))
+        assert rows["done"][-1] or rows["truncated"][-1]
+    assert len(tags) == len(buffer.episodes()) > 5
+    assert {task for _, task in tags} == {0, 1}
+
+
+def test_learning_waits_for_a_memory_that_has_nothing_to_draw_yet(make_run):
+    """An episode of four environments ends after 40 steps, and a stage of 32 has none."""
+    run = make_run(envs="retain/Recall:32,retain/Recall:48", buffer="episodes", learning_starts=8)
+    learn_stage(run)
+    assert (run.clock.updates, len(run.memories)) == (0, 0)
+    learn_stage(run)
+    assert (run.clock.updates, len(run.memories)) == (2, 40)
+
+
+def test_a_task_of_which_nothing_is_held_ends_without_being_measured(make_run):
+    """All rewards of the second task are smaller than those that fill the memory."""
+    envs = "test/RichTagged:40,test/OtherTagged:40"
+    run = make_run(envs=envs, buffer="reward", capacity=20, batch_size=4)
+    calls = calls_of(run, "end_task")
+    learn_stage(run)
+    assert len(calls) == 1
+    learn_stage(run)
+    assert len(calls) == 1
+    assert set(rows_of(run)["task"]) == {0}
 
 
 @pytest.mark.parametrize(("cut", "steps"), [(True, {1}), (False, {1, 2, 3})])

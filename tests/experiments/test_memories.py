@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from buffers import HybridBuffer, ReplayBuffer
+from buffers import BUFFERS, MEMORIES, HybridBuffer, ReplayBuffer
+from experiments.checkpoint import load_checkpoint, save_checkpoint
+from experiments.loop import end_task, learn_task, start_task
 from experiments.memories import Memories
 
 
@@ -107,3 +109,38 @@ def test_a_buffer_is_made_of_the_options_that_it_knows(make_run, changes, kind):
 def test_coverage_is_given_for_each_task_that_is_held(stepped, make_run):
     assert make_run().memories.coverage() == {}
     assert stepped.coverage() == {0: 0.5, 1: 0.5}  # two different rows, each of them twice
+
+
+def test_a_hybrid_draws_the_memory_of_the_running_task_only_if_asked(make_run):
+    for asked in (False, True):
+        run = make_run(draw_current=asked, buffer="hybrid")
+        rows = {"state": np.zeros((1, 4)), "next_state": np.zeros((1, 4)), "action": [0]}
+        run.memories.add(
+            {k: np.asarray(v) for k, v in (rows | {"reward": [0.0], "done": [False]}).items()},
+            np.zeros(1, int),
+        )
+        assert (run.memories.buffers[0].memory.drawable > 0) is asked
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"buffer": name} for name in BUFFERS] + [{"memory": name} for name in MEMORIES],
+    ids=lambda changes: "-".join(*changes.items()),
+)
+def test_every_memory_trains_and_survives_a_checkpoint(make_run, changes, tmp_path, same_bits):
+    """Two tasks of twelve episodes, in rows of up to three steps, and less room than rows."""
+    options = {"capacity": 32, "rows_per_task": 16, "n_step": 3, "clear_at_switch": False}
+    envs = "retain/Recall:120,retain/RecallShifted:120"
+    run = make_run(**changes, **options, envs=envs)
+    for _ in range(2):
+        start_task(run)
+        learn_task(run, lambda run: None)
+        end_task(run)
+    assert run.clock.updates == 2 * (120 - 40 + 8) // 8
+    (buffer,) = run.memories.buffers
+    assert 0 < len(buffer) <= buffer.capacity
+    file = tmp_path / "state.safetensors"
+    save_checkpoint(file, run.state_dict())
+    copy = make_run(**changes, **options, envs=envs)
+    copy.load_state_dict(load_checkpoint(file))
+    same_bits(copy.memories.state_dict(), run.memories.state_dict())

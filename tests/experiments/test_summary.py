@@ -97,20 +97,23 @@ def test_the_reference_is_what_counts_as_solved_or_else_the_best_seen(make_run):
 
 @pytest.mark.usefixtures("no_pictures")
 def test_the_summary_has_the_documented_fields(config):
-    result = train(config(**SHORT, seeds=2, seed=4))
+    asked = SHORT | {"eval_interval": 40, "seeds": 2, "seed": 4}
+    result = train(config(**asked))
     summary = read(result.folder)
     assert set(summary) == {
-        *("version", "config", "tasks", "stages", "seeds", "scores", "reference", "metrics"),
-        *("forgotten", "memory", "environment_steps", "gradient_steps", "compiled", "wall_seconds"),
-        *("steps_per_second", "peak_memory_bytes"),
+        *("version", "config", "tasks", "stages", "seeds", "scores", "evaluations", "reference"),
+        *("metrics", "forgotten", "memory", "environment_steps", "gradient_steps", "compiled"),
+        *("wall_seconds", "steps_per_second", "peak_memory_bytes"),
     }
-    assert (
-        summary["config"] == result.summary["config"] == config(**SHORT, seeds=2, seed=4).to_json()
-    )
+    assert summary["config"] == result.summary["config"] == config(**asked).to_json()
     assert summary["tasks"] == ["retain/Recall", "retain/RecallShifted"]
     assert summary["seeds"] == [4, 5]
     assert np.shape(summary["scores"]) == (2, 3, 2)
     assert np.array_equal(summary["scores"], result.scores)
+    curve = summary["evaluations"]
+    assert curve["steps"] == [0, 40, 80, 120, 160]
+    switches = np.array(curve["scores"])[[0, 2, 4]]
+    assert np.array_equal(switches.swapaxes(0, 1), result.scores)
     assert set(summary["reference"]) == {"random", "single_task", "one", "one_is"}
     for value in summary["metrics"].values():
         assert set(value) == {"mean", "low", "high"}

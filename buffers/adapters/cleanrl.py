@@ -1,0 +1,145 @@
+"""A memory under the interface of Stable-Baselines3's ReplayBuffer, for scripts in CleanRL's style.
+
+memory = HybridBuffer(10_000, **columns(envs.single_observation_space, envs.single_action_space))
+rb = ReplayBuffer(memory, device)
+rb.add(obs, real_next_obs, actions, rewards, terminations, infos)
+data = rb.sample(128)  # data.observations, data.actions, ...
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from buffers.adapters.infos import Infos, columns_in, timeouts
+from buffers.columns import Column, Memory
+
+try:
+    import torch
+except ImportError as error:
+    raise ImportError("buffers.adapters.cleanrl needs PyTorch; pip install retain-rl") from error
+
+if TYPE_CHECKING:
+    from gymnasium import Space
+
+
+class Batch(NamedTuple):
+    """Rows drawn from a memory, as tensors on the buffer's device.
+
+    Attributes:
+        observations, next_observations: [n, *shape], in their own dtype.
+        actions: [n, *shape]; [n, 1] where an action is a number, as `gather(1, actions)` needs.
+        dones: float32 [n, 1]; 1 where the episode terminated, 0 also where it was truncated.
+        rewards: float32 [n, 1].
+        weights: importance weight of each row, float32 [n, 1].
+        tasks: int64 [n].
+        indices: where each row is stored, int64 [n]; give it to `feedback`.
+    """
+
+    observations: torch.Tensor
+    actions: torch.Tensor
+    next_observations: torch.Tensor
+    dones: torch.Tensor
+    rewards: torch.Tensor
+    weights: torch.Tensor
+    tasks: torch.Tensor
+    indices: torch.Tensor
+
+
+class ReplayBuffer:
+    """Adds and samples as Stable-Baselines3's buffer does; `memory` decides what is kept and drawn.
+
+    Args:
+        memory: any memory; `columns` says which columns it needs.
+        device: where samples go.
+    """
+
+    def __init__(self, memory: Memory, device: torch.device | str = "cpu") -> None:
+        self.memory = memory
+        self.device = torch.device(device)
+
+    def __len__(self) -> int:
+        return len(self.memory)
+
+    def size(self) -> int:
+        """Rows stored."""
+        return len(self.memory)
+
+    def add(
+        self,
+        obs: ArrayLike,
+        next_obs: ArrayLike,
+        actions: ArrayLike,
+        rewards: ArrayLike,
+        terminations: ArrayLike,
+        infos: Infos = None,
+    ) -> None:
+        """Offer one row per environment to the memory; all is copied.
+
+        Args:
+            obs: [n, *shape].
+            next_obs: [n, *shape]; where an episode ended its true last observation, not the first
+                one of the next episode.
+            actions: [n, *shape].
+            rewards: [n].
+            terminations: bool [n]. A row whose info says `TimeLimit.truncated` does not count as
+                terminated, so that Stable-Baselines3's `dones` may be given as well.
+            infos: a dict per environment, Gymnasium's dict of arrays, or None. `task`, and whatever
+                else the memory has a column for, is taken from there.
+
+        Raises:
+            ValueError: as of `Buffer.add`. The memory then stays as it was.
+        """
+        ended = np.asarray(terminations, bool)
+        truncated = timeouts(infos, len(ended))
+        rows = {
+            "state": obs,
+            "action": actions,
+            "reward": rewards,
+            "next_state": next_obs,
+            "done": ended & ~truncated,
+            "truncated": truncated,
+        }
+        self.memory.add(rows | columns_in(infos, self.memory.columns))
+
+    def sample(self, batch_size: int) -> Batch:
+        """Draw `batch_size` rows. Raises ValueError where the memory has none to draw."""
+        data, index, weight = self.memory.sample(batch_size)
+        return Batch(
+            observations=self._tensor(data["state"]),
+            actions=self._column(data["action"]),
+            next_observations=self._tensor(data["next_state"]),
+            dones=self._column(data["done"]).float(),
+            rewards=self._column(data["reward"]),
+            weights=self._column(weight),
+            tasks=self._tensor(data["task"]).long(),
+            indices=torch.from_numpy(index),
+        )
+
+    def feedback(self, indices: torch.Tensor, td_error: torch.Tensor) -> None:
+        """Tell the memory how wrong the learner was on a sample's rows; td_error [n] or [n, 1]."""
+        self.memory.feedback(indices.cpu().numpy(), td_error.detach().cpu().numpy().reshape(-1))
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(values).to(self.device)
+
+    def _column(self, values: np.ndarray) -> torch.Tensor:
+        return self._tensor(values[:, None] if values.ndim == 1 else values)
+
+
+def columns(observation_space: "Space[Any]", action_space: "Space[Any]") -> dict[str, Column]:
+    """Return `state` and `action` of the spaces of one environment, for a memory's constructor.
+
+    Raises:
+        ValueError: a space is not of single arrays, such as Dict or Text.
+    """
+    return {
+        "state": _column_of("observation", observation_space),
+        "action": _column_of("action", action_space),
+    }
+
+
+def _column_of(name: str, space: "Space[Any]") -> Column:
+    if space.shape is None or space.dtype is None or space.dtype.kind not in "biuf":
+        raise ValueError(f"{name} space: expected one array of numbers, given {space}")
+    return Column(space.shape, space.dtype)

@@ -1,0 +1,160 @@
+"""A memory of rows whose data lie in the slots of somebody else's storage."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from buffers import state as saved
+from buffers.columns import Column, Memory
+from buffers.layout import Layout
+from buffers.rows import Intake
+from buffers.storage import last_writes
+
+NOTHING = Column((0,))  # of a state or an action that the memory's rule does not look at
+SLOT = {"slot": Column((), np.int64)}
+
+
+class Slots:
+    """Gives the rows that a memory keeps slots of a storage, in the memory's column `slot`.
+
+    Memories move rows, and hold some twice, so a row's index in the memory is no slot. A row goes
+    to a slot that no row of the memory refers to. When none is left, those of rows that the memory
+    has given up are collected, which looks at the whole memory; with a tenth more slots than rows
+    that is rare. A memory with a share for each task grows with the tasks: reckon with all of them.
+
+    Args:
+        memory: any memory with the column `slot`.
+        size: slots of the storage.
+
+    Raises:
+        ValueError: the memory has no column `slot`, or as many rows as there are slots, or more.
+    """
+
+    def __init__(self, memory: Memory, size: int) -> None:
+        if "slot" not in memory.columns:
+            raise ValueError("column 'slot' is missing; make the memory with extra=SLOT")
+        if size <= memory.capacity:
+            raise ValueError(
+                f"storage of {size} slots: expected more than the {memory.capacity} rows "
+                "of the memory, better a tenth more"
+            )
+        self.memory = memory
+        self._intake = Intake(Layout(memory.columns))
+        self._free = np.zeros(size, np.int64)  # free slots, the next one last
+        self._room = 0  # how many of them there are
+        self._row = np.full(size, -1)  # the memory's index of the row in each slot, -1 if unknown
+        self._collect()
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    def add(
+        self, rows: Mapping[str, np.ndarray], write: Callable[[np.ndarray, np.ndarray], None]
+    ) -> np.ndarray:
+        """Offer a batch of rows to the memory and write those it keeps into the storage.
+
+        Args:
+            rows: arrays [n, ...] by column name.
+            write: write(slots, which) puts the rows `which` of the batch into these slots.
+
+        Returns:
+            The slot of each row, int64 [n]; -1 where it was dropped or a later row took its place.
+
+        Raises:
+            ValueError: as of `Buffer.add`; or the memory has grown beyond the storage, in which
+                case the rows before that one are kept.
+        """
+        rows = self._intake.checked(rows)
+        n = len(rows["slot"])
+        slots = np.full(n, -1)
+        done = 0
+        while done < n:
+            self._make_room()
+            part = slice(done, done + self._room)
+            slots[part] = self._add({name: values[part] for name, values in rows.items()})
+            if len(kept := done + np.flatnonzero(slots[part] >= 0)):
+                write(slots[kept], kept)
+            done = part.stop
+        return last_writes(slots)
+
+    def _add(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        n = len(rows["slot"])
+        slots = self._free[self._room - n : self._room][::-1].copy()
+        index = self.memory.add(rows | {"slot": slots})
+        kept = index >= 0
+        self._row[slots[kept]] = index[kept]
+        self._room -= n
+        self._put_back(slots[~kept])
+        return np.where(kept, slots, -1)
+
+    def _put_back(self, slots: np.ndarray) -> None:
+        self._free[self._room : self._room + len(slots)] = slots[::-1]
+        self._room += len(slots)
+
+    def _make_room(self) -> None:
+        if not self._room:
+            self._collect()
+        if not self._room:
+            raise ValueError(
+                f"storage of {len(self)} slots: all are in use by the memory, which has grown "
+                f"to {self.memory.capacity} rows; make the storage larger"
+            )
+
+    def _collect(self) -> None:
+        used = np.zeros(len(self), bool)
+        used[self.memory.read(self.memory.rows())["slot"]] = True
+        self._room = 0
+        self._put_back(np.flatnonzero(~used))
+
+    def sample(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw `n` rows of the memory; return their slots, int64 [n], and weights, float32 [n]."""
+        drawn = self.memory.sample(n, {"slot": np.empty(n, np.int64)})
+        slots = drawn.data["slot"]
+        self._row[slots] = drawn.index
+        return slots, drawn.weight
+
+    def feedback(self, slots: np.ndarray, td_error: np.ndarray) -> None:
+        """Tell the memory how wrong the learner was on the rows in these slots.
+
+        A slot of -1, and one whose row the memory has given up or moved since, is left out.
+        """
+        known = self._row[slots] >= 0
+        slots, td_error = slots[known], td_error[known]
+        rows = self._row[slots]
+        held = self._held(rows, slots)
+        self.memory.feedback(rows[held], td_error[held])
+
+    def _held(self, rows: np.ndarray, slots: np.ndarray) -> np.ndarray:
+        """Whether each row of the memory is still the one in its slot."""
+        try:
+            held: np.ndarray = self.memory.read(rows)["slot"] == slots
+        except ValueError:  # some rows are no more, which only shrinking brings about
+            held = np.isin(rows, self.memory.rows())
+            held[held] = self.memory.read(rows[held])["slot"] == slots[held]
+        return held
+
+    def clear(self) -> None:
+        """Drop all rows of the memory; all slots are free then."""
+        self.memory.clear()
+        self._collect()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Copy the memory's state, and which slots are free, as a flat dict."""
+        own = {"free": self._free[: self._room].copy(), "row": self._row.copy()}
+        return own | saved.prefixed("memory", self.memory.state_dict())
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Become what was saved.
+
+        Raises:
+            ValueError: it is of another storage or memory. All then stays as it was.
+        """
+        memory = {k.removeprefix("memory."): v for k, v in state.items() if k[:7] == "memory."}
+        saved.check_keys(state.keys() - {f"memory.{k}" for k in memory}, ["free", "row"])
+        saved.check_array(state, "row", self._row.shape, self._row.dtype)
+        saved.check_array(state, "free", (len(state["free"]),), self._free.dtype)
+        self.memory.load_state_dict(memory)
+        self._row = state["row"].copy()
+        self._room = 0
+        self._put_back(state["free"][::-1])

@@ -1,0 +1,146 @@
+"""A memory inside Tianshou 2: its Collector fills it, its algorithms train on it.
+
+memory = ReservoirBuffer(10_000, state=Column((4,)))
+buffer = MemoryVectorBuffer(memory, total_size=8 * 500, buffer_num=8)
+collector = Collector(policy, envs, buffer)
+"""
+
+import numpy as np
+
+from buffers.adapters.infos import columns_in
+from buffers.columns import Memory
+
+try:
+    import torch
+    from tianshou.data import Batch, ReplayBuffer, ReplayBufferManager, VectorReplayBuffer
+    from tianshou.data.batch import create_value
+except ImportError as error:
+    raise ImportError(
+        f"{error.name} is missing, which buffers.adapters.tianshou needs; "
+        "pip install 'retain-rl[tianshou]'"
+    ) from error
+
+Added = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+class MemoryVectorBuffer(VectorReplayBuffer):
+    """Tianshou's rings for its Collector, beside a memory that its algorithms draw from.
+
+    The Collector reads every finished episode back from the buffer, so it needs rings that keep
+    all rows in order; they may be small. Every row is offered to the memory as well, and a sample
+    is of the memory's rows, with their importance weights as `weight`. To mix in recent rows, use
+    a memory that does, such as `HybridBuffer`.
+
+    Tianshou's algorithms look up the rows of a sample in the buffer's arrays, by index. So a sample
+    is copied into a window behind the rings, and its indices are good until the next one.
+
+    Errors come back to the memory through `update_weight`. Tianshou 2.0's DQN leaves weights out of
+    its loss if `huber_loss_delta` is given.
+
+    Rows know no next row, therefore `n_step_return_horizon` has to be 1; a longer one raises
+    ValueError. `reset`, which a Collector calls when it is made, empties the rings and not the
+    memory. The memory's `end_task`, `clear` and `state_dict` are called on the memory itself.
+
+    Args:
+        memory: any memory. `task`, and whatever else it has a column for, is taken from the
+            environments' infos.
+        total_size: rows of all rings; the ring of an environment has to hold its longest episode.
+        buffer_num: number of environments.
+        largest_sample: rows of the largest sample.
+    """
+
+    _meta: Batch  # the arrays of rings and window
+
+    def __init__(
+        self, memory: Memory, total_size: int, buffer_num: int, *, largest_sample: int = 1024
+    ) -> None:
+        ring = -(-total_size // buffer_num)
+        rings = [ReplayBuffer(ring) for _ in range(buffer_num)]
+        ReplayBufferManager.__init__(self, [*rings, ReplayBuffer(largest_sample)])
+        self.memory = memory
+        self.largest_sample = largest_sample
+        self._window = ring * buffer_num  # where the window begins
+        self._drawn = np.zeros(0, np.int64)  # the memory's index of each row in the window
+        self._drawn_weight = np.zeros(0, np.float32)
+
+    def add(self, batch: Batch, buffer_ids: np.ndarray | list[int] | None = None) -> Added:
+        """Add one row per environment to the rings and offer it to the memory.
+
+        Raises:
+            ValueError: the memory refuses a row, or there is no ring for an environment. Memory
+                and rings then stay as they were.
+        """
+        rings = self.buffer_num - 1
+        buffer_ids = np.arange(rings) if buffer_ids is None else np.asarray(buffer_ids)
+        if (buffer_ids >= rings).any():
+            raise ValueError(
+                f"row of environment {buffer_ids.max()}: this buffer has {rings} rings"
+            )
+        rows = {
+            "state": batch.obs,
+            "action": batch.act,
+            "reward": batch.rew,
+            "next_state": batch.obs_next,
+            "done": batch.terminated,
+            "truncated": batch.truncated,
+        }
+        infos = dict(batch.info.items()) if "info" in batch else None
+        self.memory.add(rows | columns_in(infos, self.memory.columns))
+        added: Added = super().add(batch, buffer_ids)
+        return added
+
+    def sample(self, batch_size: int | None) -> tuple[Batch, np.ndarray]:
+        """Draw rows of the memory; 0 or None returns the rings' rows, as Tianshou has it."""
+        batch, indices = super().sample(batch_size)
+        if batch_size:
+            batch.weight = self._drawn_weight
+        return batch, indices
+
+    def sample_indices(self, batch_size: int | None) -> np.ndarray:
+        """Draw rows of the memory into the window and return where they are there."""
+        if not batch_size:
+            rings: np.ndarray = super().sample_indices(batch_size)
+            return rings
+        if batch_size > self.largest_sample:
+            raise ValueError(
+                f"sample of {batch_size} rows: expected at most {self.largest_sample}; "
+                "make the buffer with a larger `largest_sample`"
+            )
+        data, self._drawn, self._drawn_weight = self.memory.sample(batch_size)
+        indices = self._window + np.arange(batch_size)
+        self._show(indices, data)
+        return indices
+
+    def _show(self, indices: np.ndarray, data: dict[str, np.ndarray]) -> None:
+        rows = Batch(
+            obs=data["state"],
+            act=data["action"],
+            rew=data["reward"].astype(float),
+            terminated=data["done"],
+            truncated=data["truncated"],
+            done=data["done"] | data["truncated"],
+            obs_next=data["next_state"],
+        )
+        if not self._meta.get_keys():  # the memory was filled elsewhere
+            self._meta = create_value(rows, self.maxsize, stack=False)
+            self._set_batch_for_children()
+        if "info" in self._meta:
+            known = data.keys() & self._meta.info.keys()
+            rows.info = Batch({name: data[name] for name in known})
+        self._meta[indices] = rows
+
+    def update_weight(self, index: np.ndarray, new_weight: np.ndarray | torch.Tensor) -> None:
+        """Tell the memory how wrong the learner was on the rows of the latest sample."""
+        td_error = torch.as_tensor(new_weight).detach().cpu().numpy()
+        self.memory.feedback(self._drawn[index - self._window], td_error)
+
+    def next(self, index: int | np.ndarray) -> int | np.ndarray:
+        """Return the index of the next row of the episode, in the rings.
+
+        Raises:
+            ValueError: an index is of a row of the memory.
+        """
+        if np.any(np.asarray(index) >= self._window):
+            raise ValueError("rows of a memory have no next row: use n_step_return_horizon=1")
+        following: int | np.ndarray = super().next(index)
+        return following

@@ -1,0 +1,103 @@
+"""Our memories where a CleanRL-style script has Stable-Baselines3's buffer."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Dict, Discrete
+
+from buffers import HybridBuffer
+from buffers import ReplayBuffer as Memory
+from buffers.adapters.cleanrl import ReplayBuffer, columns
+
+SPACES = {
+    "discrete": (Box(-1, 1, (4,)), Discrete(3)),
+    "continuous": (Box(0, 255, (2, 3), np.uint8), Box(-1, 1, (2,))),
+}
+
+
+def step(observation_space, action_space, n=2, seed=0):
+    """What a script adds after a step of `n` environments."""
+    for space in (observation_space, action_space):
+        space.seed(seed)
+    states = [np.stack([observation_space.sample() for _ in range(n)]) for _ in range(2)]
+    actions = np.stack([action_space.sample() for _ in range(n)])
+    return *states, actions, np.arange(n, dtype=np.float64), np.arange(n) % 2 == 0
+
+
+@pytest.mark.parametrize("spaces", SPACES.values(), ids=SPACES.keys())
+def test_a_sample_looks_like_one_of_stable_baselines3s_buffer(spaces):
+    buffers = pytest.importorskip("stable_baselines3.common.buffers")
+    theirs = buffers.ReplayBuffer(100, *spaces, "cpu", n_envs=2, handle_timeout_termination=False)
+    ours = ReplayBuffer(Memory(100, **columns(*spaces)), "cpu")
+    rows = step(*spaces)
+    for buffer in (theirs, ours):
+        buffer.add(*rows, [{}, {}])
+    a, b = ours.sample(40), theirs.sample(40)
+    for name in ("observations", "actions", "next_observations", "dones", "rewards"):
+        mine, other = getattr(a, name), getattr(b, name)
+        assert (mine.shape, mine.dtype) == (other.shape, other.dtype), name
+        assert {tuple(v.flatten().tolist()) for v in mine} == {
+            tuple(v.flatten().tolist()) for v in other
+        }, name
+    assert ours.size() == len(ours) == 2
+
+
+@pytest.mark.parametrize(
+    "infos",
+    [
+        [{"TimeLimit.truncated": True, "task": 5}, {"task": 6}],
+        {"TimeLimit.truncated": np.array([True, False]), "task": np.array([5, 6])},
+    ],
+)
+def test_a_truncated_row_is_not_done_and_tasks_are_taken_from_infos(infos):
+    rb = ReplayBuffer(Memory(9, **columns(*SPACES["discrete"])))
+    *rows, _ = step(*SPACES["discrete"])
+    rb.add(*rows, [True, True], infos)
+    data = rb.sample(30)
+    assert set(zip(data.tasks.tolist(), data.dones.flatten().tolist(), strict=True)) == {
+        (5, 0),
+        (6, 1),
+    }
+    assert rb.memory.read([0, 1])["truncated"].tolist() == [True, False]
+
+
+def test_what_was_added_does_not_change_with_the_scripts_arrays():
+    rb = ReplayBuffer(Memory(9, **columns(*SPACES["discrete"])))
+    rows = step(*SPACES["discrete"])
+    before = rows[0].copy()
+    rb.add(*rows)
+    rows[0][:] = 0
+    assert np.array_equal(rb.memory.read([0, 1])["state"], before)
+
+
+def test_errors_of_the_learner_reach_the_memory_and_its_weights_the_learner():
+    class Weighing(Memory):
+        def _weigh(self, slots):
+            return (1 + slots).astype(np.float32)
+
+        def feedback(self, index, td_error):
+            self.told = index, td_error
+
+    rb = ReplayBuffer(Weighing(9, **columns(*SPACES["discrete"])))
+    rb.add(*step(*SPACES["discrete"]))
+    index, weight = copy.deepcopy(rb.memory).sample(12)[1:]
+    data = rb.sample(12)
+    assert data.indices.tolist() == index.tolist()
+    assert data.weights.flatten().tolist() == weight.tolist()
+    assert len(set(weight)) == 2
+    rb.feedback(data.indices, torch.arange(12.0, requires_grad=True)[:, None])
+    assert rb.memory.told[0].tolist() == data.indices.tolist()
+    assert rb.memory.told[1].tolist() == list(range(12))
+
+
+def test_spaces_of_several_arrays_are_refused():
+    with pytest.raises(ValueError, match="observation space: expected one array of numbers"):
+        columns(Dict(a=Discrete(2)), Discrete(2))
+
+
+def test_memories_of_several_parts_work_too():
+    rb = ReplayBuffer(HybridBuffer(9, **columns(*SPACES["discrete"])))
+    rb.add(*step(*SPACES["discrete"]), [{"task": 1}, {"task": 2}])
+    assert rb.sample(7).observations.shape == (7, 4)
