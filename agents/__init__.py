@@ -1,19 +1,30 @@
 """The learner: networks, losses, optimiser, DQN, and continual-learning methods."""
 
+from collections.abc import Callable
+from functools import partial
+
+from agents.agent import Agent
 from agents.dqn import DQN, NonFiniteLoss
 from agents.methods import METHODS, Method
 from agents.networks import NETWORKS, NetworkSpec
 from agents.options import DQNOptions
+from agents.sb3 import SB3Agent, unlike
 
-AGENTS = {"dqn": DQN}
+AGENTS: dict[str, Callable[..., Agent]] = {
+    "dqn": DQN,
+    "sb3-dqn": partial(SB3Agent, "sb3-dqn"),
+    "sb3-qrdqn": partial(SB3Agent, "sb3-qrdqn"),
+}
 
 __all__ = [
     "AGENTS",
     "DQN",
     "METHODS",
     "NETWORKS",
+    "Agent",
     "DQNOptions",
     "Method",
     "NetworkSpec",
     "NonFiniteLoss",
+    "unlike",
 ]

@@ -25,6 +25,8 @@ from buffers.memory import bytes_needed
 from buffers.mixture import MixtureBuffer
 from buffers.multi_timescale import MultiTimescaleBuffer
 from buffers.nstep import NStep
+from buffers.prioritized import Prioritized, PrioritizedBuffer, PrioritizedReservoir
+from buffers.rank import RankBuffer, Ranked
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
 from buffers.skip_reservoir import SkipReservoir
@@ -49,6 +51,9 @@ BUFFERS: dict[str, Callable[..., Memory]] = {
     "episodes": EpisodeReservoir,
     "reward": RewardBuffer,
     "surprise": SurpriseBuffer,
+    "prioritized": PrioritizedBuffer,
+    "prioritized_reservoir": PrioritizedReservoir,
+    "rank": RankBuffer,
 }
 
 # What can choose the rows of each task in a TaskBuffer or a HybridBuffer.
@@ -75,6 +80,11 @@ __all__ = [
     "MixtureBuffer",
     "MultiTimescaleBuffer",
     "NStep",
+    "Prioritized",
+    "PrioritizedBuffer",
+    "PrioritizedReservoir",
+    "RankBuffer",
+    "Ranked",
     "ReplayBuffer",
     "ReservoirBuffer",
     "RewardBuffer",

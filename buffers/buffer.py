@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Required, TypedDict
 import numpy as np
 
 from buffers.base import Kind, Seed, StoredRows
-from buffers.columns import Column, Columns, Sample, make_columns
+from buffers.columns import Column, Columns, Sample, bounded, make_columns
 from buffers.layout import Batch
 from buffers.rows import Rows
 
@@ -103,6 +103,10 @@ class Buffer(StoredRows):
         Raises:
             ValueError: nothing is stored, or `out` has an unknown column or a wrong shape or dtype.
         """
+        return bounded(self._sample(n, out)) if self._corrects() else self._sample(n, out)
+
+    def _sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
+        """Draw as a part of a larger sample, whose weights are bounded together."""
         if not self.drawable:
             raise ValueError(self._nothing_to_draw)
         slots = self._draw(n)
@@ -172,6 +176,10 @@ class Buffer(StoredRows):
         weight = np.empty(len(slots), np.float32)
         weight.fill(1)  # less than half the time of np.ones
         return weight
+
+    def _corrects(self) -> bool:
+        """Whether weights correct for uneven draws: `sample` then makes its largest 1."""
+        return False
 
     def _keep(self, rows: int) -> np.ndarray:
         """Slots of the `rows` rows that stay when the buffer shrinks, in their new order."""

@@ -192,6 +192,30 @@ def _loses(given: np.dtype, dtype: np.dtype) -> bool:
     return given.kind == "f" and dtype.kind in "iu"
 
 
+def checked_errors(index: ArrayLike, td_error: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return index, int64 [n], and TD errors, float64 [n].
+
+    Raises:
+        ValueError: they are not as many, or an error is NaN or infinite.
+    """
+    slots, error = np.asarray(index, np.int64), np.asarray(td_error, np.float64)
+    if slots.ndim != 1 or slots.shape != error.shape:
+        given = f"{list(slots.shape)} and {list(error.shape)}"
+        raise ValueError(f"feedback: expected as many rows as TD errors, given {given}")
+    if not (finite := np.isfinite(error)).all():
+        wrong = np.flatnonzero(~finite)[0]
+        raise ValueError(
+            f"feedback: expected finite TD errors, given {error[wrong]} for row {slots[wrong]}"
+        )
+    return slots, error
+
+
+def bounded(sample: Sample) -> Sample:
+    """Divide the weights by the largest, so that they only make steps smaller."""
+    largest = sample.weight.max(initial=0)
+    return sample if largest == 1 else sample._replace(weight=sample.weight / largest)
+
+
 def _castable(given: np.dtype, dtype: np.dtype) -> bool:
     return given == dtype or np.can_cast(given, dtype, "same_kind")
 

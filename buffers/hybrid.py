@@ -9,7 +9,7 @@ from typing import Unpack
 
 import numpy as np
 
-from buffers.buffer import Buffer, Common
+from buffers.buffer import Common
 from buffers.mixture import MixtureBuffer
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
@@ -30,6 +30,8 @@ class HybridBuffer(MixtureBuffer):
         kind: what chooses the rows of a task; by default a reservoir.
         draw_current: whether the memory's rows of the current task are drawn as well, so that one
             that goes on for long is not only learnt from its newest rows.
+        recent_kind: what holds the recent rows: `recent_kind(capacity, clear_at_switch=...,
+            **common)`; by default a ring that is drawn uniformly.
         common: `state, action, extra, seed`, as of `Buffer`.
     """
 
@@ -42,6 +44,7 @@ class HybridBuffer(MixtureBuffer):
         share: float = 0.5,
         kind: MakePart = ReservoirBuffer,
         draw_current: bool = False,
+        recent_kind: MakePart = ReplayBuffer,
         **common: Unpack[Common],
     ) -> None:
         if not 0 <= share <= 1:
@@ -52,7 +55,7 @@ class HybridBuffer(MixtureBuffer):
         path = common.pop("path", None)
         paths = [Path(path) / name if path else None for name in ("recent", "memory")]
         common["seed"], common["path"] = seeds[0], paths[0]
-        self.recent: Buffer = ReplayBuffer(capacity, clear_at_switch=clear_at_switch, **common)
+        self.recent = recent_kind(capacity, clear_at_switch=clear_at_switch, **common)
         common["seed"], common["path"] = seeds[1], paths[1]
         self.memory = TaskBuffer(rows_per_task, kind=kind, draw_current=draw_current, **common)
         super().__init__(

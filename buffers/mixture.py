@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer
-from buffers.columns import Column, Sample, checked_columns
+from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors
 from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
 from buffers.rows import Intake, as_rows
@@ -97,10 +97,16 @@ class MixtureBuffer:
 
     def sample(self, n: int, out: Mapping[str, Any] | None = None) -> Sample:
         """Draw `n` rows, each part's share of them; arguments and errors as of `Buffer.sample`."""
+        return bounded(self._sample(n, out)) if self._corrects() else self._sample(n, out)
+
+    def _corrects(self) -> bool:
+        return any(part._corrects() for part in self._parts)
+
+    def _sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
         whole = out if isinstance(out, Batch) and out.fits(self._layout, n) else self.batch(n)
         index, weight = np.empty(n, np.int64), np.empty(n, np.float32)
         for number, (rows, hand) in self._turns_of(n):
-            own = self._parts[number].sample(len(rows), hand)
+            own = self._parts[number]._sample(len(rows), hand)
             index[rows] = own.index * len(self._parts) + number
             weight[rows] = own.weight
             for target, values in zip(whole.records, hand.records, strict=True):
@@ -130,7 +136,12 @@ class MixtureBuffer:
         return self._turns[key]
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
-        """Tell each part how wrong the learner was on its rows at `index`."""
+        """Tell each part how wrong the learner was on its rows at `index`.
+
+        Raises:
+            ValueError: as of `Prioritized.feedback`; no part is told anything then.
+        """
+        index, td_error = checked_errors(index, td_error)
         for part, rows, slots in self._by_part(index):
             part.feedback(slots, td_error[rows])
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from buffers import state as saved
 from buffers.buffer import Buffer, Common, uniform
+from buffers.columns import checked_errors
 from buffers.reservoir import ReservoirBuffer
 from buffers.rows import Rows, as_rows
 
@@ -67,6 +68,12 @@ class TaskBuffer(Buffer):
         return len(self._storage)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays, also of those that the tasks' buffers have beside the rows."""
+        parts = self._parts.values()
+        return super().nbytes + sum(part.nbytes - part._storage.nbytes for part in parts)
+
+    @property
     def drawable(self) -> int:
         """Rows that `sample` draws from: those of all tasks but the current one."""
         return int(self._eligible().sum())
@@ -96,7 +103,12 @@ class TaskBuffer(Buffer):
         return np.concatenate([np.empty(0, np.int64), *mine])
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
-        """Tell each task's buffer how wrong the learner was on its rows at `index`."""
+        """Tell each task's buffer how wrong the learner was on its rows at `index`.
+
+        Raises:
+            ValueError: as of `Prioritized.feedback`; no buffer is told anything then.
+        """
+        index, td_error = checked_errors(index, td_error)
         for part, mine, slots in self._by_part(index):
             part.feedback(slots, td_error[mine])
 
@@ -210,6 +222,9 @@ class TaskBuffer(Buffer):
         for part, mine, local in self._by_part(slots):
             weight[mine] = part._weigh(local)
         return weight
+
+    def _corrects(self) -> bool:
+        return any(part._corrects() for part in self._parts.values())
 
     def _stored(self, slots: np.ndarray) -> np.ndarray:
         stored = np.zeros(len(slots), bool)

@@ -21,7 +21,7 @@ class RunOptions:
     steps: int = 50_000
     """Environment steps of each task that names none."""
     agent: str = "dqn"
-    """Agent: `dqn`."""
+    """Agent: `dqn`, or one of Stable-Baselines3: `sb3-dqn`, `sb3-qrdqn` (the extra `sb3`)."""
     buffer: str = "hybrid"
     """Memory: `hybrid` (recent steps, and rows of earlier tasks), `fifo` (recent steps only), or
     another of the registry: see docs/buffers.md."""

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from agents import unlike
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
 from experiments.run import Run
@@ -25,6 +26,10 @@ def new_run(config: Config) -> tuple[Run, Tracker]:
     if config.name is not None:
         _check_name(config)
     run = Run(config)
+    if other := unlike(config.agent, config):
+        settings = ", ".join(f"{name}={value}" for name, value in other.items())
+        LOG.warning("%s cannot do otherwise than: %s", config.agent, settings)
+    config = run.config
     for warning in idle_parts(config):
         LOG.warning(warning)
     run.folder = _claim(config)
@@ -123,7 +128,8 @@ def _names(config: Config) -> Iterator[str]:
     if config.name is not None:
         yield config.name
         return
-    parts = (config.envs, config.buffer, config.methods, f"seed{config.seed}")
+    agent = () if config.agent == Config.agent else (config.agent,)
+    parts = (config.envs, *agent, config.buffer, config.methods, f"seed{config.seed}")
     kept = ("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts)
     stem = "-".join(kept)[:LONGEST_NAME]
     yield stem

@@ -1,12 +1,13 @@
 """One run: its parts, made from the configuration, and their joint state."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agents import AGENTS
+from agents import AGENTS, unlike
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
@@ -74,11 +75,12 @@ class Run:
     """The parts of a run, and nothing that a checkpoint would miss.
 
     Args:
-        config: What to train, and how.
+        config: What to train, and how; `run.config` says it of the agent as it is.
         folder: Where the run's files go.
     """
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:
+        config = dataclasses.replace(config, **unlike(config.agent, config))
         self.config, self.folder = config, folder
         self.sequence = parse_sequence(config.envs, config.steps)
         self.space = SharedSpace.of(self.sequence.tasks)

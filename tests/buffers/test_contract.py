@@ -11,11 +11,13 @@ from buffers import (
     BUFFERS,
     Column,
     EpisodeReservoir,
-    FacilityBuffer,
     HybridBuffer,
     MixtureBuffer,
+    PrioritizedReservoir,
+    RankBuffer,
     ReplayBuffer,
     ReservoirBuffer,
+    TaskBuffer,
     TaskReservoir,
 )
 
@@ -42,9 +44,15 @@ KINDS["hybrid"] = partial(BUFFERS["hybrid"], 16, rows_per_task=8)
 KINDS["episodes"] = partial(episodes, 16)
 KINDS["mixture"] = partial(mixture, 16)
 KINDS["task_reservoir"] = partial(TaskReservoir, 16)
+KINDS["prioritized_hybrid"] = partial(
+    HybridBuffer, 16, rows_per_task=8, kind=PrioritizedReservoir, recent_kind=RankBuffer
+)
+KINDS["rank_by_task"] = partial(TaskBuffer, 16, kind=RankBuffer, shared=True, draw_current=True)
+BY_RANK = {"rank", "prioritized_hybrid", "rank_by_task"}  # the others draw these rows uniformly
 
 HEARS_FEEDBACK = {"surprise"}
-NOT_UNIFORM = {"hybrid", "mixture"}  # each part has a share, however many rows it holds
+# Each part has a share, however many rows it holds; by rank, or by parts of equal probability.
+NOT_UNIFORM = {"hybrid", "mixture", "prioritized", "prioritized_reservoir", *BY_RANK}
 
 
 @pytest.fixture(params=KINDS)
@@ -75,11 +83,23 @@ def test_a_sample_is_what_is_stored_at_its_index(make, filled, assert_equal):
     sample = buffer.sample(50)
     assert_equal(sample.data, buffer.read(sample.index))
     assert set(sample.index) <= set(buffer.rows())
-    assert isinstance(buffer, FacilityBuffer) or sample.weight.tolist() == [1] * 50
     assert sample.weight.dtype == np.float32
+    assert sample.weight.shape == (50,)
 
 
-@pytest.mark.parametrize("make", [k for k in KINDS if k not in NOT_UNIFORM], indirect=True)
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - BY_RANK - {"facility"}))
+def test_rows_drawn_uniformly_weigh_1(kind, shape, filled):
+    assert filled(KINDS[kind](**shape)).sample(50).weight.tolist() == [1] * 50
+
+
+@pytest.mark.parametrize("kind", sorted(BY_RANK))
+def test_other_rows_weigh_at_most_1(kind, shape, filled):
+    weight = filled(KINDS[kind](**shape)).sample(50).weight
+    assert (weight > 0).all()
+    assert weight.max() == 1 > weight.min()
+
+
+@pytest.mark.parametrize("make", sorted(KINDS.keys() - NOT_UNIFORM), indirect=True)
 def test_every_row_is_drawn_equally_often(make, filled):
     buffer = filled(make())
     buffer.end_task()
@@ -354,8 +374,8 @@ def test_an_empty_buffer_can_be_described_and_saved(make, assert_equal):
     assert_equal(copy.state_dict(), buffer.state_dict())
 
 
-@pytest.mark.parametrize("make", [k for k in KINDS if k not in HEARS_FEEDBACK], indirect=True)
-def test_feedback_changes_nothing(make, filled, assert_equal):
+@pytest.mark.parametrize("make", sorted(KINDS.keys() - HEARS_FEEDBACK), indirect=True)
+def test_feedback_about_rows_not_drawn_changes_nothing(make, filled, assert_equal):
     buffer = filled(make())
     before = buffer.state_dict()
     buffer.feedback(buffer.rows(), np.ones(len(buffer)))

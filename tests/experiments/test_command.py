@@ -1,5 +1,6 @@
 """The command lines: what they print, and that a mistake is one line and loses nothing."""
 
+import json
 import re
 import shutil
 import sys
@@ -85,7 +86,8 @@ MISTAKES = {
     "unknown buffer": ({"buffer": "reservior"}, "unknown buffer 'reservior'"),
     "unknown method": ({"methods": "distil"}, "did you mean distill"),
     "unknown network": ({"network": "transformer"}, "known are mlp, cnn"),
-    "unknown agent": ({"agent": "ppo"}, "known are dqn"),
+    "unknown agent": ({"agent": "ppo"}, "known are dqn, sb3-dqn, sb3-qrdqn"),
+    "what SB3 cannot do": ({"agent": "sb3-dqn", "noisy": True}, "sb3-dqn has no noisy=True"),
     "capacity": ({"capacity": 8}, "capacity 8 cannot hold one batch of 16"),
     "images and mlp": ({"envs": "test/Pixels"}, "use --network cnn"),
     "vectors and cnn": ({"network": "cnn"}, "use --network mlp"),
@@ -100,6 +102,31 @@ def test_a_mistake_is_one_line_and_nothing_is_written(call, flags, tmp_path, mis
     answer = call("train", *flags(logdir=tmp_path / "runs", **changes))
     assert_one_line(answer, *words)
     assert contents(tmp_path) == {}
+
+
+def test_a_guest_whose_library_is_missing_is_one_line(call, flags, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    answer = call("train", *flags(logdir=tmp_path / "runs", agent="sb3-dqn"))
+    assert_one_line(answer, "sb3-dqn needs Stable-Baselines3: pip install 'retain-rl[sb3]'")
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("memory", ["hybrid", "reservoir"])
+@pytest.mark.parametrize("agent", ["sb3-dqn", "sb3-qrdqn"])
+@pytest.mark.usefixtures("no_pictures")
+def test_a_guest_runs_as_the_flags_are_and_says_what_it_cannot_do(
+    call, flags, tmp_path, caplog, agent, memory
+):
+    changes = SHORT | {"agent": agent, "buffer": memory, "n_step": 3, "atoms": 5}
+    code, _, err = call("train", *flags(logdir=tmp_path / "runs", **changes))
+    assert code == 0, err
+    assert f"{agent} cannot do otherwise than: " in caplog.text
+    assert "methods=none, head=single" in caplog.text
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert agent in folder.name
+    config = json.loads((folder / "summary.json").read_text())["config"]
+    assert (config["agent"], config["methods"], config["double"]) == (agent, "none", False)
+    assert call("evaluate", folder, "--episodes", 2)[0] == 0
 
 
 @pytest.mark.parametrize("words", [["--stesp", "3"], ["--steps", "many"], ["--head", "two"]])

@@ -48,6 +48,8 @@ VARIANTS = {
         "target_update_interval": 7,
         "learning_starts": 0,
     },
+    "SB3's DQN": {"agent": "sb3-dqn", "seeds": 2, "target_update_interval": 3},
+    "SB3's QRDQN": {"agent": "sb3-qrdqn", "atoms": 5},
     "revisit": {"envs": "retain/Recall:80,retain/RecallShifted:80,retain/Recall:80"},
 }
 EVERYWHERE = ("two members", "one span")

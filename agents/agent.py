@@ -1,0 +1,36 @@
+"""What the training loop asks of an agent, whoever wrote it."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from agents.exploration import Exploration
+
+
+class Agent(Protocol):
+    """Members that act and learn side by side; `agents.DQN` documents each part."""
+
+    members: int
+    exploration: Exploration
+
+    @property
+    def needs_q(self) -> bool: ...  # noqa: D102
+    def compile(self) -> None: ...  # noqa: D102
+    def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray: ...  # noqa: D102
+    def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray: ...  # noqa: D102
+    def act(  # noqa: D102
+        self, obs: np.ndarray, task: int, epsilon: float, lasting: bool = True
+    ) -> np.ndarray: ...
+    def greedy(self, obs: np.ndarray, task: int) -> np.ndarray: ...  # noqa: D102
+    def observe(  # noqa: D102
+        self, obs: np.ndarray, reward: np.ndarray, ended: np.ndarray, task: int, adapt: bool
+    ) -> None: ...
+    def end_episodes(self, ended: np.ndarray) -> None: ...  # noqa: D102
+    def update(  # noqa: D102
+        self, data: Mapping[str, np.ndarray], weight: np.ndarray, steps: int, lr: float
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]: ...
+    def end_task(self, samples: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
+    def start_task(self, reset_optimizer: bool) -> None: ...  # noqa: D102
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...  # noqa: D102

@@ -1,0 +1,32 @@
+"""The memories inside Stable-Baselines3 (Raffin et al., 2021): DQN, QRDQN, SAC, TD3 and the like.
+
+from stable_baselines3 import DQN
+from buffers.adapters.sb3 import MemoryReplayBuffer, with_feedback
+
+model = DQN(
+    "MlpPolicy",
+    env,
+    replay_buffer_class=MemoryReplayBuffer,
+    replay_buffer_kwargs={"memory": "hybrid", "rows_per_task": 2_000},
+)
+model.learn(50_000)
+model.replay_buffer.memory.describe()  # what it holds
+model.replay_buffer.end_task()  # or let infos["task"] say which task a step is of
+
+with_feedback(DQN)("MlpPolicy", env, ...)  # heeds importance weights, reports TD errors
+
+Rows of several steps: replay_buffer_kwargs={"n_steps": 3, "gamma": 0.99}, which SB3 does not pass
+by itself.
+"""
+
+try:
+    from buffers.adapters.sb3.feedback import with_feedback
+    from buffers.adapters.sb3.replay import MemoryReplayBuffer, MemorySamples
+except ModuleNotFoundError as error:
+    if error.name != "stable_baselines3":
+        raise
+    raise ImportError(
+        "this adapter needs Stable-Baselines3: pip install 'retain-rl[sb3]'"
+    ) from None
+
+__all__ = ["MemoryReplayBuffer", "MemorySamples", "with_feedback"]
