@@ -133,6 +133,23 @@ def row_count(name: str, values: ArrayLike) -> int:
     return len(np.atleast_1d(_as_array(name, values)))
 
 
+def checked_rows(columns: Mapping[str, Column], rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return every column of `rows` as an array [n, *shape] of its dtype, absent ones filled.
+
+    Raises:
+        ValueError: a column is unknown, missing, or not what `checked_values` accepts.
+    """
+    rows, required = flat(rows), [name for name in columns if root(name) in REQUIRED]
+    check_names(rows, required, columns)
+    n = row_count(required[0], rows[required[0]])
+    return {
+        name: checked_values(name, column, rows[name], n)
+        if name in rows
+        else np.full((n, *column.shape), column.fill, column.dtype)
+        for name, column in columns.items()
+    }
+
+
 def checked_columns(
     columns: Mapping[str, Column], given: Mapping[str, ArrayLike], n: int
 ) -> dict[str, np.ndarray]:

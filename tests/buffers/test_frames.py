@@ -31,6 +31,7 @@ def mixture(capacity, seed, **common):
 
 
 KINDS = {**BUFFERS, "mixture": mixture}
+EPISODE = {"episode": Column((), np.int64)}  # which a memory of episodes asks for
 
 
 class Stream:
@@ -118,7 +119,7 @@ def act(buffer, action, number, stream, fresh):
 @settings(max_examples=30, deadline=None)
 def test_whatever_happens_the_rows_are_those_of_a_buffer_without(kind, actions, seed, envs):
     def make(frames, capacity=7):
-        return KINDS[kind](capacity, state=state(frames=frames), seed=seed)
+        return KINDS[kind](capacity, state=state(frames=frames), extra=EPISODE, seed=seed)
 
     plain, pooled = make(0), make(3)
     streams = Stream(seed, envs), Stream(seed, envs)

@@ -45,7 +45,8 @@ def assert_whole(data):
 @pytest.mark.parametrize("kind", BUFFERS)
 def test_rows_of_dicts_stay_whole(kind, frames):
     image = Column((4, 6, 6), np.uint8, frames=frames)
-    buffer = BUFFERS[kind](20, state={**CAR, "image": image})
+    extra = {"episode": Column((), np.int64)}  # which a memory of episodes asks for
+    buffer = BUFFERS[kind](20, state={**CAR, "image": image}, extra=extra)
     first = 0
     for n in (1, 1, 7, 30, 1, 60):
         buffer.add(rows_of(first, n))
