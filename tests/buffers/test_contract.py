@@ -1,6 +1,8 @@
 """What holds for every buffer that can be chosen by name, and for the reservoir alone."""
 
+import copy
 import json
+import pickle
 from functools import partial
 
 import numpy as np
@@ -380,6 +382,17 @@ def test_feedback_about_rows_not_drawn_changes_nothing(make, filled, assert_equa
     before = buffer.state_dict()
     buffer.feedback(buffer.rows(), np.ones(len(buffer)))
     assert_equal(buffer.state_dict(), before)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))])
+def test_a_copy_goes_on_as_the_original(make, filled, make_rows, copied, assert_equal):
+    buffer = filled(make(seed=1))
+    twin = copied(buffer)
+    for first in (60, 61, 70):
+        for one in (buffer, twin):
+            one.add(make_rows(first, 1 + first % 9, task=first % 3))
+    assert_equal(buffer.state_dict(), twin.state_dict())
+    assert_equal(buffer.sample(9).data, twin.sample(9).data)
 
 
 def in_dicts(rows):
