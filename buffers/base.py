@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.columns import Column, checked_columns
+from buffers.layout import Batch
+from buffers.nested import flat, nested
 from buffers.rows import Intake
 from buffers.storage import Storage
 from buffers.views import contents
@@ -24,7 +26,7 @@ class StoredRows:
     """Rows that can be read, changed, described, saved and loaded.
 
     Attributes:
-        columns: name -> Column.
+        columns: name -> Column; columns in dicts are named by their path, such as `state.image`.
         seen: rows ever offered to `add`; `clear` does not reset it.
     """
 
@@ -101,17 +103,18 @@ class StoredRows:
         ages: np.ndarray = self.seen - 1 - self._storage.born[self.rows()].astype(np.int64)
         return ages
 
-    def read(self, index: ArrayLike) -> dict[str, np.ndarray]:
+    def read(self, index: ArrayLike) -> dict[str, Any]:
         """Copy the rows at `index` [n]. Raises ValueError where none is stored."""
         return self._take(self._checked_index(index))
 
-    def _take(
-        self, slots: np.ndarray, out: Mapping[str, np.ndarray] | None = None
-    ) -> dict[str, np.ndarray]:
+    def _take(self, slots: np.ndarray, out: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Copy the rows in these slots, into the arrays of `out` if given."""
-        return self._storage.take(slots, out)
+        if not self._storage.layout.nested:
+            return self._storage.take(slots, out)
+        own = out if out is None or isinstance(out, Batch) else flat(out)
+        return nested(self._storage.take(slots, own))
 
-    def write(self, index: ArrayLike, **columns: ArrayLike) -> None:
+    def write(self, index: ArrayLike, **columns: ArrayLike | Mapping[str, Any]) -> None:
         """Overwrite the given columns [n, *shape] of the rows at `index` [n]; repeats: last wins.
 
         Raises:
@@ -119,7 +122,7 @@ class StoredRows:
                 column is `task`, which decides what is kept. The buffer then stays as it was.
         """
         slots = self._checked_index(index)
-        self._storage.overwrite(slots, checked_columns(self.columns, columns, len(slots)))
+        self._storage.overwrite(slots, checked_columns(self.columns, flat(columns), len(slots)))
         self._commit()
 
     def _commit(self) -> None:
@@ -137,15 +140,24 @@ class StoredRows:
             raise ValueError(f"no row is stored at {stray}; take indices from rows() or a sample")
 
     def describe(self) -> dict[str, Any]:
-        """Say what is held, as JSON can hold it: rows, bytes, share per task, ages in rows."""
+        """Say what is held, as JSON can hold it: rows, bytes, share per task, ages in rows.
+
+        Where columns have frames, also how many the rows refer to, how many distinct ones these
+        are, the bytes they take, and the bytes saved by storing each once.
+        """
         return {
             "kind": type(self).__name__,
             "rows": len(self),
             "capacity": self.capacity,
             "seen": self.seen,
             "bytes": self.nbytes,
-            **contents(self._storage.data["task"][self.rows()], self.ages()),
+            **contents(self._tasks(), self.ages()),
+            **self._storage.describe(self.rows()),
         }
+
+    def _tasks(self) -> np.ndarray:
+        """Task of each stored row, in the order of `rows()`."""
+        return self._storage.data["task"][self.rows()]
 
     def state_dict(self) -> dict[str, Any]:
         """Copy the filled rows and all that the future of the buffer depends on, as a flat dict."""

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import ClassVar, Required, TypedDict
+from typing import Any, ClassVar, Required, TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from buffers.base import Kind, Seed, StoredRows
-from buffers.columns import Column, Sample, bounded, make_columns
+from buffers.columns import Column, Columns, Sample, bounded, make_columns
 from buffers.layout import Batch
 from buffers.rows import Rows
 
@@ -16,9 +15,9 @@ from buffers.rows import Rows
 class Common(TypedDict, total=False):
     """What every buffer's constructor takes beside its own arguments; see `Buffer`."""
 
-    state: Required[Column]
+    state: Required[Columns]
     action: Column
-    extra: Mapping[str, Column] | None
+    extra: Mapping[str, Columns] | None
     seed: Seed
     storage: Kind
     path: str | PathLike[str] | None
@@ -36,7 +35,8 @@ class Buffer(StoredRows):
 
     Args:
         capacity: rows it can hold.
-        state: shape and dtype of `state` and `next_state`.
+        state: shape and dtype of `state` and `next_state`; or, for observations that are dicts, a
+            dict of columns. Rows are then added and drawn with dicts of arrays.
         action: shape and dtype of `action`.
         extra: further columns, such as `{"q": Column((4,))}`.
         seed: whence every draw follows; a Generator is used as it is and may be shared.
@@ -47,7 +47,7 @@ class Buffer(StoredRows):
         path: folder of the files.
 
     Attributes:
-        columns: name -> Column.
+        columns: name -> Column; columns in dicts are named by their path, such as `state.image`.
         seen: rows ever offered to `add`; `clear` does not reset it.
         needs: extra columns that this kind of buffer makes use of.
 
@@ -65,9 +65,9 @@ class Buffer(StoredRows):
         self,
         capacity: int,
         *,
-        state: Column,
+        state: Columns,
         action: Column = Column((), np.int64),  # noqa: B008 (immutable)
-        extra: Mapping[str, Column] | None = None,
+        extra: Mapping[str, Columns] | None = None,
         seed: Seed = 0,
         storage: Kind = "memory",
         path: str | PathLike[str] | None = None,
@@ -79,8 +79,8 @@ class Buffer(StoredRows):
         """Rows that `sample` draws from."""
         return len(self)
 
-    def add(self, rows: Mapping[str, ArrayLike]) -> np.ndarray:
-        """Offer a batch of rows, arrays [n, ...] by column name; all is copied.
+    def add(self, rows: Mapping[str, Any]) -> np.ndarray:
+        """Offer a batch of rows, arrays [n, ...] or dicts of them by column name; all is copied.
 
         Returns:
             Where each row is stored, int64 [n]; -1 where it was dropped or a later row of the
@@ -92,7 +92,7 @@ class Buffer(StoredRows):
         """
         return self._insert(self._intake.checked(rows))
 
-    def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
+    def sample(self, n: int, out: Mapping[str, Any] | None = None) -> Sample:
         """Draw `n` rows.
 
         Args:
@@ -125,6 +125,7 @@ class Buffer(StoredRows):
     def clear(self) -> None:
         """Drop all rows. `seen` and the random stream go on."""
         self._added = 0
+        self._storage.keep(np.arange(0))
         self._commit()
 
     def idle(self) -> str | None:
@@ -139,6 +140,7 @@ class Buffer(StoredRows):
         self._storage.move(kept)
         self._capacity = capacity
         self._moved(kept)
+        self._storage.keep(np.arange(len(kept)))
         self._commit()
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:

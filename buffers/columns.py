@@ -1,10 +1,13 @@
 """What a row consists of, and the check every row passes before it is stored."""
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
+
+from buffers.nested import flat, root
 
 FINITE = ("state", "action", "reward", "next_state")  # one NaN here ruins every later update
 REQUIRED = (*FINITE, "done")
@@ -21,23 +24,30 @@ class Column(NamedTuple):
         shape: shape of one row's value, without the batch axis.
         dtype: boolean, integer or float dtype the values are stored in.
         fill: value stored when an added row does not give the column.
+        frames: how many frames of equal size a value consists of along its first axis, such as 4
+            for a stack [4, 84, 84]. Each distinct frame is then stored once, whatever rows and
+            columns it is in. 0 stores values with their rows.
     """
 
     shape: tuple[int, ...] = ()
     dtype: DTypeLike = np.float32
     fill: float = 0
+    frames: int = 0
+
+
+Columns = Column | Mapping[str, "Columns"]  # a column, or some in a dict
 
 
 class Sample(NamedTuple):
     """Rows drawn from a buffer.
 
     Attributes:
-        data: column name -> array [n, *shape].
+        data: column name -> array [n, *shape], or a dict of arrays where the column is one.
         index: where each row is stored, int64 [n]; give it to `feedback`, `read` and `write`.
         weight: importance weight of each row, float32 [n].
     """
 
-    data: dict[str, np.ndarray]
+    data: dict[str, Any]
     index: np.ndarray  # type: ignore[assignment]  # hides tuple.index, which no Sample needs
     weight: np.ndarray
 
@@ -72,10 +82,13 @@ class Memory(Protocol):
 
 
 def make_columns(
-    state: Column, action: Column, extra: Mapping[str, Column] | None
+    state: Columns, action: Column, extra: Mapping[str, Columns] | None
 ) -> dict[str, Column]:
-    """Join the caller's columns with the standard ones, dtypes made canonical."""
-    columns = {
+    """Join the caller's columns with the standard ones, dtypes made canonical.
+
+    Columns in a dict are named by their path, such as `state.image`.
+    """
+    columns: dict[str, Columns] = {
         "state": state,
         "action": action,
         "reward": Column(),
@@ -88,19 +101,31 @@ def make_columns(
         if name in columns:
             raise ValueError(f"extra column {name!r} exists already; choose another name")
     columns |= extra or {}
-    return {name: _canonical(name, column) for name, column in columns.items()}
+    _check_dots(columns)
+    return {name: _canonical(name, column) for name, column in flat(columns).items()}
+
+
+def _check_dots(columns: Mapping[str, Columns]) -> None:
+    for name, column in columns.items():
+        if isinstance(column, Mapping):
+            _check_dots(column)
+        if "." in str(name):
+            raise ValueError(f"column {name!r}: expected a name without a dot; dicts make these")
 
 
 def _canonical(name: str, column: Column) -> Column:
     dtype = np.dtype(column.dtype)
     if dtype.kind not in "biuf":
         raise ValueError(f"column {name!r}: expected a bool, int or float dtype, given {dtype}")
-    return Column(tuple(column.shape), dtype, column.fill)
+    shape, frames = tuple(column.shape), column.frames
+    if frames and (frames < 0 or not math.prod(shape) or not shape or shape[0] % frames):
+        raise ValueError(f"column {name!r}: a value {list(shape)} is not {frames} frames")
+    return Column(shape, dtype, column.fill, frames)
 
 
 def must_be_finite(name: str, dtype: np.dtype) -> bool:
     """Whether NaN and infinity are refused in this column."""
-    return name in FINITE and dtype.kind == "f"
+    return root(name) in FINITE and dtype.kind == "f"
 
 
 def row_count(name: str, values: ArrayLike) -> int:
@@ -108,16 +133,15 @@ def row_count(name: str, values: ArrayLike) -> int:
     return len(np.atleast_1d(_as_array(name, values)))
 
 
-def checked_rows(
-    columns: Mapping[str, Column], rows: Mapping[str, ArrayLike]
-) -> dict[str, np.ndarray]:
+def checked_rows(columns: Mapping[str, Column], rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Return every column of `rows` as an array [n, *shape] of its dtype, absent ones filled.
 
     Raises:
         ValueError: a column is unknown, missing, or not what `checked_values` accepts.
     """
-    check_names(rows, REQUIRED, columns)
-    n = row_count("state", rows["state"])
+    rows, required = flat(rows), [name for name in columns if root(name) in REQUIRED]
+    check_names(rows, required, columns)
+    n = row_count(required[0], rows[required[0]])
     return {
         name: checked_values(name, column, rows[name], n)
         if name in rows

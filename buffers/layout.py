@@ -1,15 +1,19 @@
 """How the columns of a row lie in memory: in packed records, so that one copy moves a whole row.
 
-Columns whose values have 4 bytes or more make one record, smaller ones a second. So a batch takes
-two copies instead of one per column; every value is aligned, as PyTorch demands of what it shares;
-and at most 4 bytes per row are lost, none where the number of 4-byte values is even.
+Columns whose values have 4 bytes or more make one record, smaller ones a second, and each column
+of frames one of its own. So a batch takes two copies instead of one per column; every value is
+aligned, as PyTorch demands of what it shares; and at most 4 bytes per row are lost, none where the
+number of 4-byte values is even.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from buffers.columns import Column, must_be_finite
+from buffers.nested import nested
 
 Records = Sequence[np.ndarray]  # [rows] each; opaque, as NumPy copies structured ones by field
 
@@ -19,14 +23,20 @@ class Layout:
 
     Attributes:
         columns: name -> Column.
-        structs: dtype of each record.
+        apart: the columns that have a record of their own: by default those of frames.
+        structs: dtype of each record, those of `apart` last.
+        nested: whether some columns are in dicts.
     """
 
-    def __init__(self, columns: Mapping[str, Column]) -> None:
+    def __init__(self, columns: Mapping[str, Column], apart: Sequence[str] | None = None) -> None:
         self.columns = dict(columns)
-        wide = [name for name, c in columns.items() if np.dtype(c.dtype).itemsize >= 4]
-        small = [name for name in columns if name not in wide]
-        self.structs = tuple(self._struct(names) for names in (wide, small) if names)
+        self.apart = sorted(k for k, c in columns.items() if c.frames) if apart is None else apart
+        self.nested = any("." in name for name in columns)
+        packed = {k: np.dtype(c.dtype) for k, c in columns.items() if k not in self.apart}
+        wide = [name for name, dtype in packed.items() if dtype.itemsize >= 4]
+        small = [name for name in packed if name not in wide]
+        groups = [names for names in (wide, small) if names] + [[name] for name in self.apart]
+        self.structs = tuple(self._struct(names) for names in groups)
         self._places = [self._place(name) for name in columns]
         self._opaque = [f"V{struct.itemsize}" for struct in self.structs]
 
@@ -47,6 +57,14 @@ class Layout:
         number = next(i for i, s in enumerate(self.structs) if name in (s.names or ()))
         dtype, first = dict(self.structs[number].fields or {})[name][:2]
         return name, number, dtype, first
+
+    @cached_property
+    def stored(self) -> "Layout":
+        """The layout in a storage: numbers of frames in place of these."""
+        if not self.apart:
+            return self
+        numbers = {k: Column((self.columns[k].frames,), np.uint32) for k in self.apart}
+        return Layout(self.columns | numbers, self.apart)
 
     @property
     def row_bytes(self) -> int:
@@ -79,8 +97,8 @@ class Layout:
         return Batch(self, tuple(np.empty(rows, opaque) for opaque in self._opaque))
 
 
-class Batch(Mapping[str, np.ndarray]):
-    """Arrays by column name for a sample, whose rows are written as a whole.
+class Batch(Mapping[str, Any]):
+    """Arrays by column name, or dicts of them, for a sample, whose rows are written as a whole.
 
     Attributes:
         layout: of the records.
@@ -90,15 +108,16 @@ class Batch(Mapping[str, np.ndarray]):
     def __init__(self, layout: Layout, records: Records) -> None:
         self.layout, self.records = layout, records
         self._views = layout.views(records)
+        self._tree = nested(self._views) if layout.nested else self._views
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._views[name]
+    def __getitem__(self, name: str) -> Any:
+        return self._tree[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._views)
+        return iter(self._tree)
 
     def __len__(self) -> int:
-        return len(self._views)
+        return len(self._tree)
 
     def fits(self, layout: Layout, rows: int) -> bool:
         """Whether it can take `rows` rows of that layout as they are."""
@@ -106,5 +125,5 @@ class Batch(Mapping[str, np.ndarray]):
         return same and len(self.records[0]) == rows
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Return the arrays by name."""
+        """Return the arrays by name, of columns in dicts by their path."""
         return self._views.copy()

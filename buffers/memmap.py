@@ -54,7 +54,9 @@ class MemmapStorage(Storage):
         self, columns: Mapping[str, Column], slots: int, path: str | os.PathLike[str], kind: str
     ) -> None:
         self.layout, self._folder = Layout(columns), Path(path)
-        self._rearranged = False
+        self._rearranged, self._whole, self._frames = False, None, None
+        if self.layout.apart:
+            raise ValueError(f"columns {self.layout.apart}: frames stored once are not in files")
         about = {"version": VERSION, "kind": kind, "capacity": slots, "columns": _plain(columns)}
         self.reopened = (self._folder / ABOUT).exists()
         self._folder.mkdir(parents=True, exist_ok=True)

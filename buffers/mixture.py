@@ -10,6 +10,7 @@ from buffers import state as saved
 from buffers.buffer import Buffer
 from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors
 from buffers.layout import Batch, Layout
+from buffers.nested import flat, nested
 from buffers.rows import Intake, as_rows
 from buffers.storage import copied
 from buffers.views import contents
@@ -77,7 +78,7 @@ class MixtureBuffer:
         """Bytes of all arrays of all parts."""
         return sum(part.nbytes for part in self._parts)
 
-    def add(self, rows: Mapping[str, ArrayLike]) -> np.ndarray:
+    def add(self, rows: Mapping[str, Any]) -> np.ndarray:
         """Offer a batch of rows to every part; see `Buffer.add`.
 
         Returns:
@@ -94,7 +95,7 @@ class MixtureBuffer:
         self._seen += len(index)
         return index
 
-    def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
+    def sample(self, n: int, out: Mapping[str, Any] | None = None) -> Sample:
         """Draw `n` rows, each part's share of them; arguments and errors as of `Buffer.sample`."""
         return bounded(self._sample(n, out)) if self._corrects() else self._sample(n, out)
 
@@ -111,7 +112,9 @@ class MixtureBuffer:
             for target, values in zip(whole.records, hand.records, strict=True):
                 target[rows] = values
         data = whole.columns()
-        return Sample(data if out is None or out is whole else copied(data, out), index, weight)
+        if out is not None and out is not whole:
+            data = copied(data, flat(out))
+        return Sample(nested(data) if self._layout.nested else data, index, weight)
 
     def batch(self, n: int) -> Batch:
         """Return arrays, by column name, for `sample` to write `n` rows into again and again."""
@@ -169,21 +172,21 @@ class MixtureBuffer:
         """Rows offered since each stored row, in the order of `rows()`; the newest has age 0."""
         return np.concatenate([part.ages() for part in self._parts])
 
-    def read(self, index: ArrayLike) -> dict[str, np.ndarray]:
+    def read(self, index: ArrayLike) -> dict[str, Any]:
         """Copy the rows at `index` [n]. Raises ValueError where none is stored."""
         slots = np.asarray(index, np.int64).reshape(-1)
         self._check_index(slots)
         data = self.batch(len(slots)).columns()
         for part, rows, own in self._by_part(slots):
-            for name, values in part.read(own).items():
+            for name, values in flat(part.read(own)).items():
                 data[name][rows] = values
-        return data
+        return nested(data)
 
-    def write(self, index: ArrayLike, **columns: ArrayLike) -> None:
+    def write(self, index: ArrayLike, **columns: ArrayLike | Mapping[str, Any]) -> None:
         """Overwrite the given columns of the rows at `index`; see `StoredRows.write`."""
         slots = np.asarray(index, np.int64).reshape(-1)
         self._check_index(slots)
-        values = checked_columns(self.columns, columns, len(slots))
+        values = checked_columns(self.columns, flat(columns), len(slots))
         for part, rows, own in self._by_part(slots):
             part.write(own, **{name: v[rows] for name, v in values.items()})
 
@@ -201,16 +204,19 @@ class MixtureBuffer:
 
     def describe(self) -> dict[str, Any]:
         """Say what is held, in all and by part, as JSON can hold it."""
-        tasks = [part.read(part.rows())["task"] for part in self._parts]
         return {
             "kind": type(self).__name__,
             "rows": len(self),
             "capacity": self.capacity,
             "seen": self.seen,
             "bytes": self.nbytes,
-            **contents(np.concatenate(tasks), self.ages()),
+            **contents(self._tasks(), self.ages()),
             "parts": {name: part.describe() for name, part in self.parts.items()},
         }
+
+    def _tasks(self) -> np.ndarray:
+        """Task of each stored row, in the order of `rows()`."""
+        return np.concatenate([part._tasks() for part in self._parts])
 
     def state_dict(self) -> dict[str, Any]:
         """Copy all that the future of the buffer depends on, as a flat dict."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from buffers.nested import flat, nested, root
 from buffers.state import check_array, check_keys, check_settings
 
 LAST = ("next_state", "done", "truncated")  # taken from a window's last step
@@ -45,15 +46,15 @@ class NStep:
 
     def push(
         self,
-        rows: Mapping[str, np.ndarray],
+        rows: Mapping[str, Any],
         active: np.ndarray | None = None,
         cut: np.ndarray | None = None,
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    ) -> tuple[dict[str, Any], np.ndarray]:
         """Take one step of every environment and return the rows it finishes.
 
         Args:
-            rows: arrays [num_envs, ...] by column name: state, action, reward, next_state, done,
-                truncated and any others.
+            rows: arrays [num_envs, ...], or dicts of them, by column name: state, action, reward,
+                next_state, done, truncated and any others.
             active: bool [num_envs]; False skips an env, such as one whose step only reset it.
             cut: bool [num_envs]; True ends an env's open windows before this step.
 
@@ -66,6 +67,7 @@ class NStep:
         Raises:
             ValueError: a column is missing, `discount` or of another shape than before.
         """
+        rows = flat(rows)
         self._first = self._checked(rows)
         active = np.ones(self.num_envs, bool) if active is None else np.asarray(active, bool)
         early = self._cut(rows, active & cut) if cut is not None else None
@@ -77,7 +79,8 @@ class NStep:
         ready = running & (ended[:, None] | (age == self.n - 1))
         finished = self._collect(rows, age, ready)
         self._advance(active, ended, ready)
-        return finished if early is None else _merge(early, finished)
+        joined, env = finished if early is None else _merge(early, finished)
+        return nested(joined), env
 
     def _cut(
         self, rows: Mapping[str, np.ndarray], cut: np.ndarray
@@ -86,7 +89,8 @@ class NStep:
         ready = cut[:, None] & (np.arange(self.n) < self._open[:, None])
         age = self._open[:, None] - 1 - np.arange(self.n)
         never = np.zeros(self.num_envs, bool)
-        here = {"next_state": rows["state"], "done": never, "truncated": never}
+        here = {f"next_{name}": v for name, v in rows.items() if root(name) == "state"}
+        here |= {"done": never, "truncated": never}
         finished = self._collect(here, age, ready)
         self._advance(never, cut, ready)
         return finished
@@ -110,7 +114,7 @@ class NStep:
         env, window = np.nonzero(ready)
         slot = (self._oldest[env] + window) % self.n
         finished = {name: values[env, slot] for name, values in self._first.items()}
-        finished |= {name: np.asarray(rows[name])[env] for name in LAST}
+        finished |= {k: np.asarray(v)[env] for k, v in rows.items() if root(k) in LAST}
         finished["reward"] = self._return[env, slot].astype(np.float32)
         finished["discount"] = self._powers[age[env, window] + 1].astype(np.float32)
         return finished, env
@@ -127,7 +131,7 @@ class NStep:
 
     def _checked(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the arrays of first steps, made here at the first push."""
-        if missing := [name for name in NEEDED if name not in rows]:
+        if missing := sorted({*NEEDED} - {root(name) for name in rows}):
             raise ValueError(f"columns {missing} are missing; given are {sorted(rows)}")
         if "discount" in rows:
             raise ValueError("column 'discount' is made here; leave it out of the rows")
@@ -137,7 +141,7 @@ class NStep:
                 raise ValueError(
                     f"column {name!r}: expected {self.num_envs} envs, given {list(values.shape)}"
                 )
-        kept = {k: v for k, v in given.items() if k not in (*LAST, "reward")}
+        kept = {k: v for k, v in given.items() if root(k) not in (*LAST, "reward")}
         first = self._first or {
             k: np.zeros((self.num_envs, self.n, *v.shape[1:]), v.dtype) for k, v in kept.items()
         }

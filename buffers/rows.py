@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from buffers.columns import REQUIRED, Column, check_names, checked_values, must_be_finite, row_count
 from buffers.layout import Layout, Records
+from buffers.nested import flat, root
 
 
 class Rows(Mapping[str, np.ndarray]):
@@ -28,7 +29,7 @@ class Rows(Mapping[str, np.ndarray]):
         given: Mapping[str, np.ndarray],
         record: Records | None = None,
     ) -> None:
-        self.n = len(given["state"])
+        self.n = len(next(iter(given.values())))
         self.given, self.record = given, record
         self._columns = columns
 
@@ -74,6 +75,7 @@ class Intake:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._one: _OneRow | None = None
+        self._required = [name for name in layout.columns if root(name) in REQUIRED]
         self._expected = []
         for name, column in layout.columns.items():
             dtype = np.dtype(column.dtype)
@@ -88,11 +90,13 @@ class Intake:
         Raises:
             ValueError: a column is unknown, missing, or not what `checked_values` accepts.
         """
+        if self._layout.nested:
+            rows = flat(rows)
         if self._one is not None and self._one.take(rows):
             return self._one.rows
         columns = self._layout.columns
-        check_names(rows, REQUIRED, columns)
-        n = row_count("state", rows["state"])
+        check_names(rows, self._required, columns)
+        n = row_count(self._required[0], rows[self._required[0]])
         given = {
             name: _checked(rows[name], name, columns[name], (n, *shape), dtype, finite)
             for name, dtype, shape, finite in self._expected
@@ -115,9 +119,10 @@ class _OneRow:
 
     def __init__(self, layout: Layout, given: Mapping[str, np.ndarray]) -> None:
         batch = layout.batch(1)
-        Rows(layout.columns, given).write(batch.columns(), 0)
-        self.rows = Rows(layout.columns, batch.columns(), batch.records)
-        self._parts = [(k, v.dtype, v.shape, batch[k]) for k, v in given.items()]
+        views = batch.columns()
+        Rows(layout.columns, given).write(views, 0)
+        self.rows = Rows(layout.columns, views, batch.records)
+        self._parts = [(k, v.dtype, v.shape, views[k]) for k, v in given.items()]
         self._finite = layout.finite_runs(batch.records)
 
     def take(self, rows: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from buffers.columns import Column, check_names
+from buffers.frames import Frames
 from buffers.layout import Batch, Layout, Records
 from buffers.memory import check_fits
 from buffers.rows import Rows, as_rows
@@ -16,28 +17,32 @@ class Storage:
     """Rows in slots.
 
     Attributes:
-        data: column name -> array [slots, *shape], a view into the records. Index it; its `take`
-            would copy the whole column first, as NumPy's does where values are not side by side.
+        data: column name -> array [slots, *shape], a view into the records, or, if the column has
+            frames, their numbers [slots, frames]. Index it; its `take` would copy the whole column
+            first, as NumPy's does where values are not side by side.
         born: rows the buffer had been offered before the one in each slot, [slots]; 4 bytes each
             until there were 2**32 of them, 8 from then on.
-        layout: how a row is packed.
+        layout: how a row is packed outside of the storage.
     """
 
     def __init__(self, columns: Mapping[str, Column], slots: int) -> None:
         layout = Layout(columns)
-        check_fits(layout, slots)
-        self._hold(layout, layout.zeros(slots), np.zeros(slots, np.uint32))
+        check_fits(layout.stored, slots)
+        self._whole: Storage | None = None  # of which this is a block
+        self._frames = Frames(layout) if layout.apart else None
+        self._hold(layout, layout.stored.zeros(slots), np.zeros(slots, np.uint32))
 
     def _hold(self, layout: Layout, records: Records, born: np.ndarray) -> None:
         self.layout, self._records, self.born = layout, records, born
         self._last = np.iinfo(born.dtype).max
-        self.data = layout.views(records)
+        self.data = layout.stored.views(records)
 
-    def __getstate__(self) -> tuple[Layout, Records, np.ndarray]:
-        return self.layout, self._records, self.born  # views would come back as copies
+    def __getstate__(self) -> tuple[Any, ...]:  # views would come back as copies
+        return self._whole, self._frames, self.layout, self._records, self.born
 
-    def __setstate__(self, state: tuple[Layout, Records, np.ndarray]) -> None:
-        self._hold(*state)
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._whole, self._frames = state[:2]
+        self._hold(*state[2:])
 
     def __len__(self) -> int:
         return len(self.born)
@@ -45,23 +50,36 @@ class Storage:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays, filled or not."""
-        return sum(values.nbytes for values in (self.born, *self._records))
+        frames = self._frames.nbytes if self._frames else 0
+        return frames + sum(values.nbytes for values in (self.born, *self._records))
 
     def block(self, first: int, slots: int) -> "Storage":
         """`slots` slots from `first` on as a storage of their own that shares this memory."""
         part, own = Storage.__new__(Storage), slice(first, first + slots)
+        part._whole, part._frames = self if self._whole is None else self._whole, self._frames
         part._hold(self.layout, tuple(raw[own] for raw in self._records), self.born[own])
         return part
+
+    def _all_data(self) -> dict[str, np.ndarray]:
+        return self.data if self._whole is None else self._whole.data
 
     def move(self, slots: np.ndarray, first: int = 0) -> None:
         """Move the row of slots[i] to slot `first` + i."""
         for values in (self.born, *self._records):
             values[first : first + len(slots)] = values[slots]
 
+    def keep(self, slots: np.ndarray) -> None:
+        """Take note that no row is in any other slot: nobody needs the frames of what was there."""
+        if self._frames:
+            others = np.ones(len(self), bool)
+            others[slots] = False
+            self._frames.empty(others, self.data)
+
     def grow(self, slots: int, used: Iterable[slice] = (slice(None),)) -> None:
         """Append empty slots, `slots` in all; only those in `used` keep their rows."""
-        check_fits(self.layout, slots)
-        *records, born = (*self.layout.zeros(slots), np.zeros(slots, self.born.dtype))
+        stored = self.layout.stored
+        check_fits(stored, slots)
+        *records, born = (*stored.zeros(slots), np.zeros(slots, self.born.dtype))
         for part in used:  # copying the others would take memory for rows that are not there
             last = part.indices(len(self))[1]
             for new, old in zip((*records, born), (*self._records, self.born), strict=True):
@@ -79,20 +97,23 @@ class Storage:
         """Write row i, born at `seen + i`, to slots[i], unless that is -1; no slot twice."""
         rows = as_rows(self.layout.columns, rows)
         self.count_to(seen + rows.n)
-        if rows.record is not None:
+        if rows.record is not None and not self._frames:
             return self._put_one(int(slots[0]), rows.record, seen)
         kept = (slots >= 0).nonzero()[0]
         if not len(kept):
             return
-        target = slots.take(kept)
+        target, which = slots.take(kept), kept
         self._before_writing(target)
+        if self._frames:
+            rows, which = self._numbered(rows.some(kept)), np.arange(len(kept))
         for name, view in self.data.items():
-            view[target] = rows.taken(name, kept)
+            view[target] = rows.taken(name, which)
         self.born[target] = seen + kept
 
     def put_run(self, first: int, rows: Rows, seen: int) -> None:
         """Write the rows, born from `seen` on, to the slots from `first` on."""
         self.count_to(seen + rows.n)
+        rows = self._numbered(rows)
         if rows.record is not None:
             return self._put_one(first, rows.record, seen)
         self._before_writing(slice(first, first + rows.n))
@@ -112,45 +133,77 @@ class Storage:
     def commit(self, seen: int, added: int) -> None:
         """Take note that an operation is complete, with the buffer's counters after it."""
 
+    def _numbered(self, rows: Rows) -> Rows:
+        """Return the rows with numbers in place of frames, which are stored."""
+        if not self._frames:
+            return rows
+        frames = {name: rows[name] for name in self.layout.apart}
+        numbers = self._frames.numbers(frames, self._all_data())
+        return Rows(self.layout.stored.columns, {**rows.given, **numbers})
+
     def take(
         self, slots: np.ndarray, out: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, np.ndarray]:
         """Copy the rows in `slots`, into the arrays of `out` and only its columns if given."""
         if isinstance(out, Batch) and out.fits(self.layout, len(slots)):
-            for raw, target in zip(self._records, out.records):  # noqa: B905 (strict takes time)
-                raw.take(slots, out=target, mode="clip")  # the default would fill a copy of it
-            return out.columns()
-        data = self.layout.views([raw.take(slots) for raw in self._records])
+            return self._take_into(out, slots)
+        if self._frames:
+            data = self._take_into(self.layout.batch(len(slots)), slots)
+        else:
+            data = self.layout.views([raw.take(slots) for raw in self._records])
         return data if out is None else copied(data, out)
+
+    def _take_into(self, batch: Batch, slots: np.ndarray) -> dict[str, np.ndarray]:
+        if self._frames:
+            self._frames.take(self._records, slots, batch.records)
+        else:
+            for raw, target in zip(self._records, batch.records):  # noqa: B905 (strict takes time)
+                raw.take(slots, out=target, mode="clip")  # the default would fill a copy of it
+        return batch.columns()
 
     def overwrite(self, slots: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
         """Write some columns of the rows in `slots`."""
         last = last_writes(slots)
         kept = last >= 0
         self._before_writing(last[kept])
+        columns = {name: values[kept] for name, values in columns.items()}
+        if self._frames:
+            columns |= self._frames.numbers(columns, self._all_data())
         for name, values in columns.items():
-            self.data[name][last[kept]] = values[kept]
+            self.data[name][last[kept]] = values
 
     def save(self, slots: np.ndarray) -> dict[str, Any]:
         """Copy the rows in `slots` into a flat dict."""
         born = {"born": self.born[slots].astype(np.int64)}
-        return born | {f"column.{name}": values[slots] for name, values in self.data.items()}
+        columns = {f"column.{name}": values[slots] for name, values in self.data.items()}
+        return born | columns | (self._frames.save(slots, self.data) if self._frames else {})
 
     def keys(self) -> list[str]:
         """Return the keys of what `save` returns."""
-        return ["born", *(f"column.{name}" for name in self.data)]
+        frames = self._frames.keys() if self._frames else []
+        return ["born", *(f"column.{name}" for name in self.data), *frames]
 
     def check(self, state: Mapping[str, Any], rows: int) -> None:
         """Raise ValueError unless `state` holds `rows` rows of these columns."""
         check_array(state, "born", (rows,), np.dtype(np.int64))
         for name, values in self.data.items():
             check_array(state, f"column.{name}", (rows, *values.shape[1:]), values.dtype)
+        if self._frames:
+            self._frames.check(state)
 
     def load(self, slots: np.ndarray, state: Mapping[str, Any]) -> None:
-        """Write the checked rows of `state` into `slots`."""
+        """Write the checked rows of `state` into `slots`; no other row is kept."""
+        self.keep(slots[:0])
+        columns = {name: state[f"column.{name}"] for name in self.data}
+        if self._frames:
+            columns |= self._frames.load(state, self._all_data())
         self.born[slots] = state["born"]
-        for name, values in self.data.items():
-            values[slots] = state[f"column.{name}"]
+        for name, values in columns.items():
+            self.data[name][slots] = values
+
+    def describe(self, slots: np.ndarray) -> dict[str, Any]:
+        """Say what the rows in `slots` have in common, as JSON can hold it."""
+        return {"frames": self._frames.describe(slots, self.data)} if self._frames else {}
 
 
 def copied(data: Mapping[str, np.ndarray], out: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -26,7 +26,6 @@ class SumTree:
     def __init__(self, slots: int, *, fast: bool = True) -> None:
         width = 2 ** max(4, int(np.ceil(np.log2(slots) / 2)) - 4)
         self._blocks = np.zeros((-(-slots // width), width), np.int64)
-        self._values = self._blocks.reshape(-1)
         self._sums = np.zeros(len(self._blocks), np.int64)
         self._put, self._find = (compiled.loops() if fast else None) or (put, find)
         self.total = 0
@@ -39,7 +38,7 @@ class SumTree:
 
     def get(self, slots: np.ndarray) -> np.ndarray:
         """Return the numbers in `slots` [n], int64 [n]."""
-        return self._values.take(slots)
+        return self._blocks.reshape(-1).take(slots)
 
     def set(self, slots: np.ndarray, values: np.ndarray) -> None:
         """Put values[i], int64 [n], into slots[i], int64 [n]; repeats: last wins.

@@ -183,6 +183,8 @@ class TaskBuffer(Buffer):
                 part.shrink(rows)
                 self._storage.move(block * before + np.arange(len(part)), block * rows)
         self._lay_out()
+        if rows < before:
+            self._storage.keep(self.rows())
 
     def _lay_out(self) -> None:
         """Give each task's buffer its block of the storage."""
@@ -273,6 +275,7 @@ class TaskBuffer(Buffer):
         self.seen, self._added, self._current = state["seen"], state["added"], state["current"]
         self._rng.bit_generator.state = state["rng"]
         self._storage.count_to(self.seen)
+        self._storage.keep(np.arange(0))
         rows = self._quota(len(state["tasks"]))
         self._parts = {task: self._make(rows) for task in state["tasks"]}
         self._lay_out()

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from buffers import state as saved
-from buffers.columns import Column, Memory, checked_rows
+from buffers.columns import Column, Memory
+from buffers.layout import Layout
+from buffers.rows import Intake
 from buffers.storage import last_writes
 
 NOTHING = Column((0,))  # of a state or an action that the memory's rule does not look at
@@ -38,6 +40,7 @@ class Slots:
                 "of the memory, better a tenth more"
             )
         self.memory = memory
+        self._intake = Intake(Layout(memory.columns))
         self._free = np.zeros(size, np.int64)  # free slots, the next one last
         self._room = 0  # how many of them there are
         self._row = np.full(size, -1)  # the memory's index of the row in each slot, -1 if unknown
@@ -62,7 +65,7 @@ class Slots:
             ValueError: as of `Buffer.add`; or the memory has grown beyond the storage, in which
                 case the rows before that one are kept.
         """
-        rows = checked_rows(self.memory.columns, rows)
+        rows = self._intake.checked(rows)
         n = len(rows["slot"])
         slots = np.full(n, -1)
         done = 0

@@ -64,7 +64,7 @@ class CoresetBuffer(Buffer):
         if not 0 < staging < 1:
             raise ValueError(f"staging {staging}: choose a share of the rows above 0 and below 1")
         self._rule = SELECTIONS[self.selection]
-        self._wants = inspect.signature(self._rule).parameters
+        self._wants = frozenset(inspect.signature(self._rule).parameters)
         self._staging = staging
         self._weighted = self.selection == "facility" if weighted is None else weighted
         self._features = Features(self.columns, features)
@@ -170,7 +170,7 @@ class CoresetBuffer(Buffer):
     def _columns_of(self, slots: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
         columns = {name: self.columns[name] for name in names}
         out = {name: np.empty((len(slots), *c.shape), c.dtype) for name, c in columns.items()}
-        return self._take(slots, out)
+        return self._storage.take(slots, out)
 
     def _keep(self, rows: int) -> np.ndarray:
         if rows < len(self):

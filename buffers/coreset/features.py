@@ -8,8 +8,9 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.columns import Column
+from buffers.nested import nested, root
 
-Source = str | Callable[[Mapping[str, np.ndarray]], ArrayLike] | None
+Source = str | Callable[[Mapping[str, Any]], ArrayLike] | None
 
 
 class Features:
@@ -23,8 +24,9 @@ class Features:
 
     Args:
         columns: name -> Column of the rows to come.
-        source: name of the column that holds features, or `f(rows) -> [n, d]`, such as a network's
-            last hidden layer; `rows` has every column, [n, ...].
+        source: name of the column that holds features, such as `goal` or `state.speed`, or
+            `f(rows) -> [n, d]`, such as a network's last hidden layer; `rows` has every column,
+            [n, ...], states that are dicts as such.
 
     Attributes:
         needs: names of the columns that `of` reads.
@@ -40,8 +42,9 @@ class Features:
         self._source = source
         action = columns["action"]
         self.choice = np.dtype(action.dtype).kind in "biu" and action.shape == ()
-        self._measured = ["state"] if self.choice else ["state", "action"]
-        self.needs = ["state", "action"] if source is None else list(columns)
+        state = [name for name in columns if root(name) == "state"]
+        self._measured = state if self.choice else [*state, "action"]
+        self.needs = [*state, "action"] if source is None else list(columns)
         if isinstance(source, str):
             self.needs = [source]
         shapes = [] if source else [columns[name].shape for name in self._measured]
@@ -51,7 +54,7 @@ class Features:
 
     def observe(self, rows: Mapping[str, np.ndarray]) -> None:
         """Let these rows' states and actions count in mean and deviation (Chan et al., 1983)."""
-        if self._source is not None or not len(rows["state"]):
+        if self._source is not None or not len(rows["action"]):
             return
         values = self._numbers(rows)
         n, total = len(values), self._count + len(values)
@@ -68,7 +71,7 @@ class Features:
             ValueError: the function gave something else.
         """
         if callable(self._source):
-            return self._checked(np.asarray(self._source(rows)), len(rows["state"]))
+            return self._checked(np.asarray(self._source(nested(rows))), len(rows["action"]))
         if self._source is not None:
             values = rows[self._source]
             return values.reshape(len(values), -1)
@@ -104,7 +107,7 @@ class Features:
 
     def _numbers(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """What is normalised: float64 [n, numbers]."""
-        n = len(rows["state"])
+        n = len(rows["action"])
         flat = [rows[name].reshape(n, -1).astype(np.float64) for name in self._measured]
         return flat[0] if len(flat) == 1 else np.concatenate(flat, axis=1)
 

@@ -1,6 +1,8 @@
 """What holds for every buffer that can be chosen by name, and for the reservoir alone."""
 
+import copy
 import json
+import pickle
 from functools import partial
 
 import numpy as np
@@ -380,6 +382,64 @@ def test_feedback_about_rows_not_drawn_changes_nothing(make, filled, assert_equa
     before = buffer.state_dict()
     buffer.feedback(buffer.rows(), np.ones(len(buffer)))
     assert_equal(buffer.state_dict(), before)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))])
+def test_a_copy_goes_on_as_the_original(make, filled, make_rows, copied, assert_equal):
+    buffer = filled(make(seed=1))
+    twin = copied(buffer)
+    for first in (60, 61, 70):
+        for one in (buffer, twin):
+            one.add(make_rows(first, 1 + first % 9, task=first % 3))
+    assert_equal(buffer.state_dict(), twin.state_dict())
+    assert_equal(buffer.sample(9).data, twin.sample(9).data)
+
+
+def in_dicts(rows):
+    """The same rows, their states in a dict of x and, one level down, y."""
+    states = {name: rows[name] for name in ("state", "next_state")}
+    return rows | {k: {"x": v[:, :1], "far": {"y": v[:, 1]}} for k, v in states.items()}
+
+
+def test_states_in_dicts_are_kept_and_drawn_as_they_are_in_one_array(make, make_rows, assert_equal):
+    columns = {"x": Column((1,)), "far": {"y": Column()}}
+    plain, dicts, copy = make(seed=3), make(seed=3, state=columns), make(seed=4, state=columns)
+    for first in (0, 1, 2, 12, 30, 80):
+        rows = make_rows(first, 1 + first, task=first % 2)
+        assert plain.add(rows).tolist() == dicts.add(in_dicts(rows)).tolist()
+        if first == 12:
+            plain.end_task(), dicts.end_task()
+    ours, theirs = plain.sample(9), dicts.sample(9)
+    assert ours.index.tolist() == theirs.index.tolist()
+    expected = in_dicts(ours.data)
+    for data in (theirs.data, dicts.read(theirs.index), dicts.sample(9, dicts.batch(9)).data):
+        assert data.keys() == expected.keys()
+        assert data["state"].keys() == {"x", "far"}
+    for name in ("state", "next_state"):
+        assert_equal(theirs.data[name]["far"], expected[name]["far"])
+        assert np.array_equal(theirs.data[name]["x"], expected[name]["x"])
+        assert np.array_equal(dicts.read(theirs.index)[name]["x"], expected[name]["x"])
+    dicts.write(theirs.index[:1], state={"far": {"y": [7]}})
+    assert dicts.read(theirs.index[:1])["state"]["far"]["y"].tolist() == [7]
+    copy.load_state_dict(dicts.state_dict())
+    assert_equal(copy.state_dict(), dicts.state_dict())
+
+
+def test_storing_frames_once_changes_nothing_but_the_memory(make, make_rows, assert_equal):
+    frames = {"state": Column((2,), frames=2)}
+    plain, pooled, copy = make(seed=3), make(seed=3, **frames), make(seed=4, **frames)
+    for first in (0, 1, 2, 12, 30, 80):
+        rows = make_rows(first, 1 + first, task=first % 2)
+        assert plain.add(rows).tolist() == pooled.add(rows).tolist()
+        if first == 12:
+            plain.end_task(), pooled.end_task()
+    copy.load_state_dict(pooled.state_dict())
+    for n in (1, 9):
+        assert_equal(plain.sample(n).data, pooled.sample(n, pooled.batch(n)).data)
+    for buffer in (pooled, copy):
+        assert_equal(plain.read(plain.rows()), buffer.read(buffer.rows()))
+    pooled.clear()
+    assert len(pooled.rows()) == 0
 
 
 def test_a_capacity_of_nothing_and_a_column_twice_are_refused(make):

@@ -20,7 +20,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import buffers
-from buffers import BUFFERS, MEMORIES
+from buffers import BUFFERS, MEMORIES, Column
 from buffers.adapters.sb3 import MemoryReplayBuffer
 
 BOX = spaces.Box(-1, 1, (3,), np.float32)
@@ -138,9 +138,9 @@ def test_fifo_holds_the_same_rows_at_the_same_places(monkeypatch, obs, action, n
 
 def test_dictionaries_of_one_dtype_keep_it_and_others_take_no_more_bytes_than_they_have():
     of_floats = MemoryReplayBuffer(9, OBSERVATIONS["dict"], ACTIONS["discrete"])
-    assert of_floats.memory.columns["state"] == ((7,), np.float32, 0)
+    assert of_floats.memory.columns["state"] == Column((7,), np.float32)
     mixed = MemoryReplayBuffer(9, OBSERVATIONS["mixed dict"], ACTIONS["discrete"])
-    assert mixed.memory.columns["state"] == ((2 * 4 * 4 + 3 * 4 + 8,), np.uint8, 0)
+    assert mixed.memory.columns["state"] == Column((2 * 4 * 4 + 3 * 4 + 8,), np.uint8)
 
 
 def test_what_is_added_is_a_copy():
