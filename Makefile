@@ -32,12 +32,16 @@ types: .venv/.installed-dev
 # The tables of the documentation, the quickest first.
 bench: .venv/.installed-dev
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/replay.py --out benchmarks/results/replay.json
+	$(BIN)/python benchmarks/coresets.py
 	$(BIN)/python benchmarks/sb3_single_task.py --env CartPole-v1 --out benchmarks/results/sb3_cartpole.json
 	$(BIN)/python benchmarks/sb3_single_task.py --env Acrobot-v1 --out benchmarks/results/sb3_acrobot.json
 	$(BIN)/python benchmarks/sb3_single_task.py --env MountainCar-v0 --out benchmarks/results/sb3_mountaincar.json
 	$(BIN)/python benchmarks/single_task.py --tasks CartPole,Acrobot,MountainCar
 	$(BIN)/python benchmarks/retention.py
 	$(BIN)/python benchmarks/retention.py --envs CartPole,Acrobot,MountainCar --variants defaults
+	$(BIN)/python benchmarks/memories.py --methods none
+	$(BIN)/python benchmarks/memories.py --rows 500
 
 # Not runs/: results are not rubbish.
 clean:

@@ -97,6 +97,7 @@ def rates(operations: dict[str, Operation], rounds: int, seconds: float) -> dict
 
 
 def _calls_in(seconds: float, operation: Operation) -> int:
+    operation()  # the first call may compile
     start, calls = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         operation()
