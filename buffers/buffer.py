@@ -130,7 +130,7 @@ class Buffer(StoredRows):
 
     def idle(self) -> str | None:
         """Say so if the buffer had no choice to make yet: it holds all that it was offered."""
-        if self._added > self._capacity:
+        if not 0 < self._added <= self._capacity:
             return None
         return f"all {self._added:,} rows offered fit into {self._capacity:,}: none was given up"
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agents import unlike
+from buffers import BUFFERS, ReplayBuffer
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
 from experiments.run import Run
@@ -86,10 +87,12 @@ def load_config(folder: Path) -> Config:
 
 def idle_parts(config: Config) -> Iterator[str]:
     """Words for every part of the configuration that can do nothing in it."""
-    if config.buffer == "fifo" and config.clear_at_switch and "distill" in config.methods:
+    kind = BUFFERS[config.buffer]
+    cleared = isinstance(kind, type) and issubclass(kind, ReplayBuffer) and config.clear_at_switch
+    if cleared and "distill" in config.methods:
         yield (
-            "distill does nothing with --buffer fifo, which keeps no rows of earlier tasks: "
-            "use --buffer hybrid, --no-clear-at-switch or --methods none"
+            f"distill does nothing with --buffer {config.buffer}, which keeps no rows of earlier "
+            "tasks: use --buffer hybrid, --no-clear-at-switch or --methods none"
         )
 
 

@@ -142,3 +142,11 @@ def test_a_new_idea_overrides_one_function(make_rows, shape, assert_whole):
     assert buffer.add(make_rows(0, 6)).tolist() == [-1, -1, -1, -1, 0, -1]
     assert actions(buffer) == [4]
     assert_whole(buffer.read([0]))
+
+
+def test_a_ring_that_was_just_cleared_does_not_say_that_all_fits(shape, make_rows):
+    buffer = ReplayBuffer(4, clear_at_switch=True, **shape)
+    buffer.add(make_rows(0, 3))
+    assert "all 3 rows" in buffer.idle()
+    buffer.end_task()
+    assert buffer.idle() is None

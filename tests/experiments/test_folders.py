@@ -106,8 +106,9 @@ def test_no_name_to_resume_is_a_mistake_and_no_new_run(tmp_path):
         find_run("", str(tmp_path))
 
 
-def test_a_method_that_can_do_nothing_is_named():
-    fifo = {"buffer": "fifo", "methods": "distill"}
+@pytest.mark.parametrize("ring", ["fifo", "prioritized", "rank"])
+def test_a_method_that_can_do_nothing_is_named(ring):
+    fifo = {"buffer": ring, "methods": "distill"}
     assert any("distill does nothing" in words for words in idle_parts(Config(**fifo)))
     assert not list(idle_parts(Config(**fifo, clear_at_switch=False)))
     assert not list(idle_parts(Config(buffer="fifo", methods="none")))
