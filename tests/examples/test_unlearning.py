@@ -1,0 +1,34 @@
+"""The example of unlearning: what it counts, and that it draws what it trained."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "unlearning.py"
+
+
+@pytest.fixture
+def unlearning():
+    spec = importlib.util.spec_from_file_location("unlearning", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_only_evaluations_after_a_member_solved_the_task_count(unlearning):
+    """Of the first member three, of which one is lost; of the second none: it never solved it."""
+    scores = np.array([[100, 100], [480, 100], [200, 100], [500, 100], [310, 100]])
+    assert unlearning.unlearned(scores) == (1, pytest.approx(1 / 3))
+
+
+def test_it_trains_with_each_memory_and_draws_them(unlearning, tmp_path, capsys):
+    tiny = {
+        "envs": "retain/Recall:160", "hidden": (16,), "num_envs": 4, "batch_size": 16,
+        "learning_starts": 40, "eval_episodes": 2, "logdir": str(tmp_path),
+    }  # fmt: skip
+    unlearning.main(rows=64, steps=160, members=1, out=tmp_path / "curves.png", **tiny)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines[::2]] == [*unlearning.memories(64)]
+    assert (tmp_path / "curves.png").stat().st_size > 5_000
