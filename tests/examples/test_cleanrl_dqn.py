@@ -1,21 +1,14 @@
 """The script in CleanRL's style, for a few hundred steps."""
 
-import importlib.util
 import inspect
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "cleanrl_dqn.py"
-
 
 @pytest.fixture
-def script():
-    spec = importlib.util.spec_from_file_location("cleanrl_dqn", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load):
+    return load("cleanrl_dqn")
 
 
 def few_steps(script, **changes):

@@ -1,21 +1,13 @@
 """The first program of a newcomer, only shorter."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from experiments import Config
 
-QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart.py"
-
 
 @pytest.fixture
-def quickstart():
-    spec = importlib.util.spec_from_file_location("quickstart", QUICKSTART)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def quickstart(load):
+    return load("quickstart")
 
 
 def test_quickstart_prints_scores_and_metrics(quickstart, tmp_path, capsys):

@@ -1,20 +1,13 @@
 """The example of alternating poles, only shorter."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).parents[2] / "examples" / "sb3_alternating.py"
-
 
 @pytest.fixture(scope="module")
-def program():
-    spec = importlib.util.spec_from_file_location("sb3_alternating", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def program(load):
+    return load("sb3_alternating")
 
 
 def test_the_pole_changes_at_the_first_reset_after_a_phase_and_steps_say_which(program):

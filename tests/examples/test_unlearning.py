@@ -1,20 +1,12 @@
 """The example of unlearning: what it counts, and that it draws what it trained."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "unlearning.py"
-
 
 @pytest.fixture
-def unlearning():
-    spec = importlib.util.spec_from_file_location("unlearning", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def unlearning(load):
+    return load("unlearning")
 
 
 def test_only_evaluations_after_a_member_solved_the_task_count(unlearning):

@@ -43,14 +43,6 @@ ACTIONS = {
 FIFO = {"replay_buffer_class": MemoryReplayBuffer, "replay_buffer_kwargs": {"memory": "fifo"}}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def stack(parts):
     """Observations of several environments as a VecEnv gives them."""
     if isinstance(parts[0], dict):

@@ -39,14 +39,6 @@ class Weightless(Recording):
     weight = 0.0
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def learn(algorithm, memory, steps=80, n_steps=1, batch_size=30, normalized=False, **kwargs):
     envs = DummyVecEnv([lambda: gym.make("CartPole-v1", max_episode_steps=12)] * 2)
     model = algorithm(
