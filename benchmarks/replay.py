@@ -1,6 +1,6 @@
 """The memories beside the replay buffers of other libraries: speed, bytes, and whether it is right.
 
-    python benchmarks/replay.py --memmap /tmp/rows --out benchmarks/results/replay.json
+    python benchmarks/replay.py --memmap rows --out benchmarks/results/replay.json
 
 One core. All operations of a line are timed in turn, several rounds, and the best round counts: a
 busy machine then disturbs all alike. Figures are calls per second for samples and rows per second
@@ -29,6 +29,7 @@ from rich.table import Table
 from scipy.stats import chisquare
 
 from buffers import BUFFERS, Column, Memory
+from buffers.columns import needs_of
 
 LINES = {
     "sample": "sample",
@@ -79,8 +80,7 @@ def prioritized(capacity: int, batch: int) -> dict[str, Operation]:
 
 def make(kind: str, capacity: int) -> Any:
     """A memory of a kind, with the columns that it needs beside the usual ones."""
-    extra = getattr(BUFFERS[kind], "needs", {})
-    return BUFFERS[kind](capacity, state=Column((FLOATS,)), extra=extra)
+    return BUFFERS[kind](capacity, state=Column((FLOATS,)), extra=needs_of(BUFFERS[kind]))
 
 
 def rates(operations: dict[str, Operation], rounds: int, seconds: float) -> dict[str, float]:

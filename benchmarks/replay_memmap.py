@@ -1,6 +1,6 @@
 """Ten million rows in files: rates, bytes, resident memory, and whether the rows are right.
 
-    python benchmarks/replay_memmap.py --rows 10000000 --folder /tmp/rows
+    python benchmarks/replay_memmap.py --rows 10000000 --folder rows
 
 In a process of its own, without PyTorch, so that resident memory is that of the rows. The kernel
 counts pages of mapped files as resident while there is room for them, and takes them back when

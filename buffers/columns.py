@@ -1,7 +1,7 @@
 """What a row consists of, and the check every row passes before it is stored."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -81,6 +81,11 @@ class Memory(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...  # noqa: D102
 
 
+def needs_of(*kinds: Callable[..., Memory] | None) -> dict[str, Column]:
+    """Extra columns that memories of these kinds, or what chooses their rows, make use of."""
+    return {name: column for kind in kinds for name, column in getattr(kind, "needs", {}).items()}
+
+
 def make_columns(
     state: Columns, action: Column, extra: Mapping[str, Columns] | None
 ) -> dict[str, Column]:
@@ -131,23 +136,6 @@ def must_be_finite(name: str, dtype: np.dtype) -> bool:
 def row_count(name: str, values: ArrayLike) -> int:
     """Rows that a column has; a scalar counts as one, its shape is refused later."""
     return len(np.atleast_1d(_as_array(name, values)))
-
-
-def checked_rows(columns: Mapping[str, Column], rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Return every column of `rows` as an array [n, *shape] of its dtype, absent ones filled.
-
-    Raises:
-        ValueError: a column is unknown, missing, or not what `checked_values` accepts.
-    """
-    rows, required = flat(rows), [name for name in columns if root(name) in REQUIRED]
-    check_names(rows, required, columns)
-    n = row_count(required[0], rows[required[0]])
-    return {
-        name: checked_values(name, column, rows[name], n)
-        if name in rows
-        else np.full((n, *column.shape), column.fill, column.dtype)
-        for name, column in columns.items()
-    }
 
 
 def checked_columns(

@@ -1,7 +1,7 @@
 """A uniform sample of whole episodes, however long each of them is."""
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
@@ -235,3 +235,14 @@ class EpisodeReservoir(Buffer):
         self._recount()
         self._ended, self._passed_over = state["ended"], state["passed_over"]
         self._running.load(state)
+
+
+def episode_marks(ended: np.ndarray, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    """Columns that an `EpisodeReservoir` needs, those that are wanted, of a step of environments.
+
+    Args:
+        ended: where the step is the last of its episode, bool [envs].
+        wanted: names of columns.
+    """
+    marks = {"episode": np.arange(len(ended)), "last": ended}
+    return {name: values for name, values in marks.items() if name in wanted}

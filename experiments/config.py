@@ -5,11 +5,13 @@ import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from agents import AGENTS, NETWORKS, DQNOptions
 from agents.methods import make_methods
 from buffers import BUFFERS, MEMORIES
+
+Compile = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class RunOptions:
     """Environment steps between two points in TensorBoard."""
     checkpoint_interval: int = 10_000
     """Environment steps between two checkpoints; 0: at switches only."""
-    compile: Literal["auto", "on", "off"] = "auto"
+    compile: Compile = "auto"
     """Compile the update: `auto` does so where a run is long enough to win the time back."""
     threads: int = 1
     """Threads of PyTorch; one is best for small networks."""
@@ -109,7 +111,7 @@ class Config(Flags):
         """
         DQNOptions.__post_init__(self)
         make_methods(self)
-        _choose("compile", self.compile, dict.fromkeys(("auto", "on", "off")))
+        _choose("compile", self.compile, dict.fromkeys(get_args(Compile)))
         for field, registry in _REGISTRIES.items():
             _choose(field, getattr(self, field), registry)
         for field in _POSITIVE:

@@ -1,11 +1,12 @@
 """The loop that joins environments, memory and agent: one screen."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import numpy as np
 
 from agents.schedules import linear
 from buffers import Sample
+from buffers.episodes import episode_marks
 from buffers.views import duplicates, effective_size
 from experiments.run import Run
 
@@ -126,12 +127,6 @@ def transition(
         "truncated": truncated,
         "task": np.full(len(action), task, np.int32),
     }
-
-
-def episode_marks(ended: np.ndarray, wanted: Collection[str]) -> dict[str, np.ndarray]:
-    """Which of the running episodes each step is of, and whether it is its last, if wanted."""
-    marks = {"episode": np.arange(len(ended)), "last": ended}
-    return {name: values for name, values in marks.items() if name in wanted}
 
 
 def note_returns(run: Run, reward: np.ndarray, ended: np.ndarray) -> None:

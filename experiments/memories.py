@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from buffers import BUFFERS, MEMORIES, Column, Memory, Sample
+from buffers.columns import needs_of
 from buffers.views import CELLS_LOOKED_AT, coverage
 from envs import SharedSpace
 from experiments.config import Config
@@ -20,12 +21,11 @@ def make_buffer(kind: str, options: Mapping[str, Any], **columns: Any) -> Memory
     return build(**columns, **{name: value for name, value in options.items() if name in known})
 
 
-def needs_of(config: Config) -> dict[str, Column]:
-    """Columns that the buffer of this configuration, or what chooses its rows, makes use of."""
+def kinds_of(config: Config) -> list[Callable[..., Memory]]:
+    """The buffer of this configuration, and what chooses its rows if something does."""
     build = BUFFERS[config.buffer]
     chooses = "kind" in inspect.signature(build).parameters
-    kinds = [build, MEMORIES[config.memory]] if chooses else [build]
-    return {name: column for kind in kinds for name, column in getattr(kind, "needs", {}).items()}
+    return [build, MEMORIES[config.memory]] if chooses else [build]
 
 
 class Memories:
@@ -44,7 +44,7 @@ class Memories:
     @staticmethod
     def make(config: Config, space: SharedSpace, needs_q: bool) -> "Memories":
         """Empty memories of this configuration."""
-        extra = {"discount": Column((), np.float32, 1.0), **needs_of(config)}
+        extra = {"discount": Column((), np.float32, 1.0), **needs_of(*kinds_of(config))}
         if needs_q:
             extra["q"] = Column((space.num_actions,), np.float32, np.nan)
         columns = {"state": Column(space.shape, space.dtype), "extra": extra}

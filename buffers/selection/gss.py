@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers.selection.points import Points
+from buffers.selection.points import centred
 
 OTHERS = 10  # rows that each row is compared with; the paper's n
 
@@ -40,7 +40,7 @@ def gss_greedy(
     Returns:
         int64 [k], the least similar first.
     """
-    Points(features, k)  # raises
+    centred(features, k)  # raises
     unit = _directions(np.asarray(features, np.float64), np.asarray(error, np.float64))
     n = len(unit)
     actions = np.broadcast_to(np.asarray(action), n)

@@ -28,17 +28,7 @@ class Points:
     """
 
     def __init__(self, features: ArrayLike, k: int) -> None:
-        given = np.asarray(features)
-        if given.ndim != 2:
-            raise ValueError(f"features: expected [n, d], given {list(given.shape)}")
-        if not 0 <= k <= len(given):
-            raise ValueError(f"cannot choose {k} of {len(given)} rows; choose 0 to {len(given)}")
-        with np.errstate(over="ignore", invalid="ignore"):  # refused below
-            x = given.astype(np.float32)
-            self.x = x - x.mean(axis=0) if len(x) else x
-            self.norm = np.einsum("nd,nd->n", self.x, self.x)
-        if not np.isfinite(self.norm).all():
-            raise ValueError("features: expected finite float32, given NaN, infinity or too large")
+        self.x, self.norm = centred(features, k)
         one = np.ones_like(self.norm)
         # Column by column, the product runs over rows: twice as fast where d is small.
         self._to = np.asfortranarray(np.column_stack([self.x, self.norm, one]))
@@ -64,6 +54,22 @@ class Points:
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
             yield part, self._of[rows[part]] @ to
+
+
+def centred(features: ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows less their mean, float32 [n, d], and their squared lengths; errors as of `Points`."""
+    given = np.asarray(features)
+    if given.ndim != 2:
+        raise ValueError(f"features: expected [n, d], given {list(given.shape)}")
+    if not 0 <= k <= len(given):
+        raise ValueError(f"cannot choose {k} of {len(given)} rows; choose 0 to {len(given)}")
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        x = given.astype(np.float32)
+        x = x - x.mean(axis=0) if len(x) else x
+        norm = np.einsum("nd,nd->n", x, x)
+    if not np.isfinite(norm).all():
+        raise ValueError("features: expected finite float32, given NaN, infinity or too large")
+    return x, norm
 
 
 def represented(features: ArrayLike, index: np.ndarray, weight: ArrayLike = 1.0) -> np.ndarray:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from buffers import BUFFERS, Column, Memory
+from buffers import BUFFERS, Memory
 
 OF_HER = ("n_sampled_goal", "goal_selection_strategy", "copy_info_dict")
 
@@ -34,8 +34,3 @@ def maker(memory: str | Callable[..., Memory]) -> Callable[..., Memory]:
     close = difflib.get_close_matches(memory, BUFFERS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(BUFFERS)}"
     raise ValueError(f"unknown memory {memory!r}; {hint}")
-
-
-def needs_of(*kinds: Callable[..., Memory] | None) -> dict[str, Column]:
-    """Columns that a memory, or what chooses its rows, makes use of; see `Buffer`."""
-    return {name: column for kind in kinds for name, column in getattr(kind, "needs", {}).items()}

@@ -11,10 +11,14 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from buffers import Column, Memory
+from buffers.adapters.infos import timeouts
 from buffers.adapters.sb3.observations import observation_rows
-from buffers.adapters.sb3.options import maker, needs_of, refuse
+from buffers.adapters.sb3.options import maker, refuse
 from buffers.adapters.sb3.steps import Steps
-from buffers.columns import checked_rows, make_columns
+from buffers.columns import make_columns, needs_of
+from buffers.episodes import episode_marks
+from buffers.layout import Layout
+from buffers.rows import Intake
 
 
 class MemorySamples(NamedTuple):
@@ -103,7 +107,8 @@ class MemoryReplayBuffer(ReplayBuffer):
         self._action = self._action_column()
         self._make, self._options = maker(memory), options
         self._needs = needs_of(self._make, options.get("kind"))
-        self._columns = make_columns(self._rows.column, self._action, self._needs)
+        columns = make_columns(self._rows.column, self._action, self._needs)
+        self._intake = Intake(Layout(columns))
         self._steps = Steps(n_steps, 1.0 if gamma is None else gamma, n_envs)
         # Spawning leaves the space's own random numbers as they are.
         self.memory = self._empty(action_space.np_random.spawn(1)[0] if seed is None else seed)
@@ -149,10 +154,9 @@ class MemoryReplayBuffer(ReplayBuffer):
             ValueError: as of `Buffer.add`; the memory then stays as it was.
         """
         n = self.n_envs
-        timeout = np.array([bool(info.get("TimeLimit.truncated")) for info in infos])
-        timeout &= self.handle_timeout_termination
+        timeout = timeouts(infos, n) & self.handle_timeout_termination
         tasks = [info.get("task", self.task) for info in infos]
-        rows: dict[str, Any] = {
+        rows: Mapping[str, Any] = {
             "state": self._rows.pack(obs, n),
             "action": np.reshape(action, (n, *self._action.shape)),
             "reward": reward,
@@ -160,11 +164,10 @@ class MemoryReplayBuffer(ReplayBuffer):
             "done": np.asarray(done, bool) & ~timeout,
             "truncated": timeout,
             "task": np.array(tasks),
+            **episode_marks(np.asarray(done, bool), self._needs),
         }
-        marks = {"episode": np.arange(n), "last": np.asarray(done, bool)}
-        rows |= {name: values for name, values in marks.items() if name in self._needs}
         if self.n_steps > 1 or tasks != [self._here] * n:
-            rows = checked_rows(self._columns, rows)  # before anything takes note of them
+            rows = self._intake.checked(rows)  # before anything takes note of them
             self._notice(rows["task"])
         if self.n_steps > 1:
             rows = self._steps.push(rows)

@@ -1,5 +1,7 @@
 """Rows of several steps, made of what Stable-Baselines3 hands to `add`."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from buffers import NStep
@@ -27,7 +29,7 @@ class Steps:
         """Steps per row."""
         return self._n_step.n
 
-    def push(self, rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def push(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Takes a step of every environment, returns the rows it finishes; see `NStep.push`."""
         here = rows["state"][self._going_on]
         if len(here) and not np.array_equal(here, self._led_to):
