@@ -31,6 +31,6 @@ class Agent(Protocol):
         self, data: Mapping[str, np.ndarray], weight: np.ndarray, steps: int, lr: float
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]: ...
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
-    def start_task(self, reset_optimizer: bool) -> None: ...  # noqa: D102
+    def start_task(self, task: int, reset_optimizer: bool) -> None: ...  # noqa: D102
     def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
     def load_state_dict(self, state: dict[str, Any]) -> None: ...  # noqa: D102

@@ -18,6 +18,7 @@ from agents.flat import FlatNetwork
 from agents.learner import Batch, Info, Learner, LearnerState
 from agents.members import each_member, stack
 from agents.methods import make_methods
+from agents.model import Model
 from agents.networks import NETWORKS, NetworkSpec
 from agents.options import DQNOptions
 from agents.values import make_values
@@ -71,10 +72,9 @@ class DQN:
             options.distribution, options.atoms, options.huber_delta, options.value_limit
         )
         network = _network(space, options, values.atoms)
-        self.methods = make_methods(options)
-        self.learner = Learner(
-            options, network, values, self.methods, torch.from_numpy(self._valid)
-        )
+        model = Model(network, values, torch.from_numpy(self._valid), known)
+        self.methods = make_methods(options.methods, model)
+        self.learner = Learner(options, model, self.methods)
         self._update: Update = self.learner.update
         self.exploration = Exploration(num_envs, self._rngs, options.exploratory_steps)
         scale = torch.from_numpy(space.scale if known else space.scale.max(keepdims=True))
@@ -102,14 +102,12 @@ class DQN:
             obs: Raw observations, `[members, batch, *shape]`.
             task: Index of each row's task, `[members, batch]`.
         """
-        noise = torch.zeros(self.members, self.learner.network.noise_size)
-        return self._q(noise, obs, task).numpy()
+        return self._q(self._silence(1)[:, 0], obs, task).numpy()
 
     @torch.no_grad()
     def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray:
         """One member's Q values of observations of one task, `[batch, actions]`; see `q`."""
-        own = {name: tensor[member] for name, tensor in self.state.items()}
-        noise = torch.zeros(self.learner.network.noise_size)
+        own, noise = _member(self.state, member), self._silence(1)[0, 0]
         parts = torch.from_numpy(obs).split(ROWS_AT_ONCE)
         tasks = [torch.full((len(part),), task) for part in parts]
         values = [self.learner.q(own, noise, *each) for each in zip(parts, tasks, strict=True)]
@@ -198,19 +196,23 @@ class DQN:
         info["td_error"] = td_error.abs().mean(1)
         return td_error.numpy(), {name: value.numpy() for name, value in info.items()}
 
+    @torch.no_grad()
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:
         """Lets the methods take in a task that ends, from rows of it, `[members, n, ...]`."""
-        batch = _tensors(samples)
-        for method in self.methods:
-            if method.end_task:
-                own, theta = method.own(self.state), self.state["theta"]
-                theta, own = each_member(method.end_task, self.members)(theta, own, batch)
-                self.state = method.put(self.state | {"theta": theta}, own)
+        if any(method.end_task for method in self.methods):
+            batch = _tensors(samples) | {"noise": self._silence(3)}
+            self.state = stack(
+                [
+                    self.learner.end_task(_member(self.state, member), _member(batch, member))
+                    for member in range(self.members)
+                ]
+            )
 
-    def start_task(self, reset_optimizer: bool) -> None:
+    def start_task(self, task: int, reset_optimizer: bool) -> None:
         """Begins a task: nothing of the last task's episodes goes on, and Adam may start anew."""
         running = torch.zeros_like(self.state["running_return"])
-        self.state = self.state | {"running_return": running}
+        now = torch.full_like(self.state["task"], task)
+        self.state = self.state | {"running_return": running, "task": now}
         self.exploration.end_episodes(np.ones(running.shape, bool))
         if reset_optimizer:
             names = ("adam_mean", "adam_square", "adam_steps")
@@ -241,20 +243,24 @@ class DQN:
 
     def _initial(self, rng: np.random.Generator) -> Tensor:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        return self.learner.network.initial(generator)
+        return self.learner.model.network.initial(generator)
 
     def _noise(self, draws: int) -> Tensor:
-        size = self.learner.network.noise_size
+        size = self.learner.model.network.noise_size
         if size == 0:
             return torch.zeros(self.members, draws, 0)
         drawn = [rng.standard_normal((draws, size), dtype=np.float32) for rng in self._rngs]
         return torch.from_numpy(np.stack(drawn))
 
+    def _silence(self, draws: int) -> Tensor:
+        return torch.zeros(self.members, draws, self.learner.model.network.noise_size)
+
     def _check(self, info: Mapping[str, Tensor]) -> None:
         good = torch.isfinite(info["loss"]) & torch.isfinite(info["gradient_norm"])
         if bool(good.all()):
             return
-        terms = [k for k in info if k.endswith("_loss") and not bool(torch.isfinite(info[k]).all())]
+        named = [name for name in info if name.endswith(("_loss", "_penalty"))]
+        terms = [name for name in named if not bool(torch.isfinite(info[name]).all())]
         members = (~good).nonzero().flatten().tolist()
         raise NonFiniteLoss(
             f"{', '.join(terms) or 'the gradient'} became NaN or infinite in member {members}"
@@ -276,6 +282,10 @@ def _network(space: Space, options: DQNOptions, atoms: int) -> FlatNetwork:
     )
     with torch.device("meta"):
         return FlatNetwork(NETWORKS[options.network](spec))
+
+
+def _member(tree: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
+    return {name: tensor[member] for name, tensor in tree.items()}
 
 
 def _tensors(columns: Mapping[str, np.ndarray]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """All parameters of a network as one vector, so that learning rules read like their papers."""
 
 from collections.abc import Mapping
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,12 @@ class FlatNetwork:
         """Views of `theta` under the network's parameter names."""
         named = zip(self._shapes.items(), theta.split(self._sizes), strict=True)
         return {name: part.view(shape) for (name, shape), part in named}
+
+    def places(self) -> dict[str, tuple[slice, torch.Size]]:
+        """Where in the vector each named parameter lies, and its shape."""
+        ends = list(accumulate(self._sizes))
+        named = zip(self._shapes.items(), ends, strict=True)
+        return {name: (slice(end - shape.numel(), end), shape) for (name, shape), end in named}
 
     def flatten(self, values: Mapping[str, Tensor]) -> Tensor:
         """The vector made of named parameters."""

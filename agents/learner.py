@@ -6,6 +6,7 @@ what each method keeps. All functions but `update` are written for one member; n
 input or output.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,12 +14,11 @@ from torch import Tensor
 
 from agents import optimizer, scales
 from agents.compiling import gradient_of
-from agents.flat import FlatNetwork
 from agents.losses import action_gap, mask_invalid
 from agents.members import each_member
 from agents.methods import Method
+from agents.model import Model, taken
 from agents.options import DQNOptions
-from agents.values import Values
 
 LearnerState = dict[str, Tensor]
 Batch = dict[str, Tensor]
@@ -31,24 +31,20 @@ class Learner:
 
     Attributes:
         options: The agent's options.
-        network: Q outputs as a function of a parameter vector.
-        values: What the outputs mean.
+        model: The network's outputs and TD losses as functions of a parameter vector.
         methods: Continual-learning methods, in the order in which they act.
-        valid: Which actions a task has, bool [tasks, actions].
     """
 
     options: DQNOptions
-    network: FlatNetwork
-    values: Values
+    model: Model
     methods: tuple[Method, ...]
-    valid: Tensor
 
     def init(
         self, theta: Tensor, scale: Tensor, shape: tuple[int, ...], num_envs: int
     ) -> LearnerState:
         """A member's state before its first step."""
         state = {"theta": theta, "target": theta.clone()}
-        state["updates"] = torch.zeros((), dtype=torch.int64)
+        state |= {name: torch.zeros((), dtype=torch.int64) for name in ("updates", "task")}
         state |= optimizer.adam_init(theta) | scales.scales_init(scale, shape, num_envs)
         for method in self.methods:
             state = method.put(state, method.init(theta))
@@ -57,21 +53,13 @@ class Learner:
     def see(self, state: LearnerState, obs: Tensor, task: Tensor) -> Tensor:
         """Raw observations as the network sees them, [batch, *shape]."""
         limit = scales.CLIP if self.options.normalize_observations else torch.inf
-        return scales.normalize(state, obs, self.context(task), limit)
-
-    def outputs(self, theta: Tensor, noise: Tensor, seen: Tensor, task: Tensor) -> Tensor:
-        """What the network says of observations that it sees, [batch, actions, atoms]."""
-        outputs = self.network(theta, noise, seen, self.context(task))
-        return outputs.reshape(len(seen), self.valid.shape[1], -1)
-
-    def context(self, task: Tensor) -> Tensor:
-        """The task as the agent may know it: zero for all where identity is hidden."""
-        return task if self.options.task_identity == "known" else torch.zeros_like(task)
+        return scales.normalize(state, obs, self.model.context(task), limit)
 
     def q(self, state: LearnerState, noise: Tensor, obs: Tensor, task: Tensor) -> Tensor:
         """Q values, [batch, actions]; minus infinity for actions that the task does not have."""
-        outputs = self.outputs(state["theta"], noise, self.see(state, obs, task), task)
-        return mask_invalid(self.values.q(outputs), self.valid[task])
+        seen = self.see(state, obs, task)
+        outputs = self.model.outputs(state["theta"], noise, seen, task)
+        return mask_invalid(self.model.values.q(outputs), self.model.valid[task])
 
     def update(self, state: LearnerState, batch: Batch) -> tuple[LearnerState, Info]:
         """One gradient step of every member.
@@ -83,70 +71,121 @@ class Learner:
         Returns:
             The new state, and numbers to look at, [members] each, with `td_error` [members, batch].
         """
+        with torch.no_grad():
+            batch = each_member(self.prepare, len(state["theta"]))(state, batch)
         # A nested function's annotations would stop the compiler; a lambda has none.
-        gradient, info = gradient_of(lambda theta: self.total(theta, state, batch), state["theta"])
+        gradient, info = gradient_of(
+            lambda theta: self.total(self.loss, theta, state, batch), state["theta"]
+        )
+        pull = torch.zeros_like(gradient)
+        if any(method.penalty for method in self.methods):
+            pull, penalties = gradient_of(
+                lambda theta: self.total(self.penalty, theta, state, batch), state["theta"]
+            )
+            info = info | penalties | {"loss": info["loss"] + penalties["penalty"]}
         with torch.no_grad():
             step = each_member(self.step, len(gradient))
-            new_state, norm = step(state, batch, gradient)
-        return new_state, info | {"gradient_norm": norm}
+            new_state, moved = step(state, batch, gradient, pull)
+        return new_state, info | moved
 
-    def total(self, theta: Tensor, state: LearnerState, batch: Batch) -> tuple[Tensor, Info]:
+    def prepare(self, state: LearnerState, batch: Batch) -> Batch:
+        """The batch with everything in it that no gradient flows through; see `Model`."""
+        task = batch["task"]
+        scale = scales.reward_scale(state)[self.model.context(task)]
+        return batch | {
+            "seen": self.see(state, batch["state"], task),
+            "valid": self.model.valid[task],
+            "old": task != state["task"],
+            "following": self.following(state, batch),
+            "scaled_reward": batch["reward"] * scale,
+            "worth": batch["discount"] * ~batch["done"],
+            "target": state["target"],
+        }
+
+    def following(self, state: LearnerState, batch: Batch) -> Tensor:
+        """The target network's outputs for the best next action, [batch, atoms]."""
+        task, noise = batch["task"], batch["noise"]
+        seen = self.see(state, batch["next_state"], task)
+        following = self.model.outputs(state["target"], noise[2], seen, task)
+        chooser = following
+        if self.options.double:
+            chooser = self.model.outputs(state["theta"], noise[1], seen, task)
+        best = self.model.masked_q(chooser, task).argmax(-1)
+        return taken(following, best)
+
+    def total(
+        self, function: Callable[..., tuple[Tensor, Info]], theta: Tensor, *given: dict[str, Tensor]
+    ) -> tuple[Tensor, Info]:
         """Sum of all members' losses, whose gradient is each member's own: no loss is shared."""
-        loss, info = each_member(self.loss, len(theta))(theta, state, batch)
+        loss, info = each_member(function, len(theta))(theta, *given)
         return loss.sum(), info
 
     def loss(self, theta: Tensor, state: LearnerState, batch: Batch) -> tuple[Tensor, Info]:
-        """TD loss plus the methods' terms, of one member."""
-        task = batch["task"]
-        seen = self.see(state, batch["state"], task)
-        outputs = self.outputs(theta, batch["noise"][0], seen, task)
-        q = self.values.q(outputs)
-        per_row, td_error = self.td(theta, state, batch, _taken(outputs, batch["action"]))
-        terms = {"td_loss": (batch["weight"] * per_row).mean()}
+        """TD loss plus the methods' terms on data, of one member."""
+        outputs = self.model.outputs(theta, batch["noise"][0], batch["seen"], batch["task"])
+        q, valid = self.model.values.q(outputs), batch["valid"]
+        terms = {"td_loss": self.mean_td(self.model.td_loss_of(outputs, batch), batch)}
         for method in self.methods:
             if method.loss:
                 terms[f"{method.name}_loss"] = method.loss(theta, method.own(state), batch, q)
         total = torch.stack(list(terms.values())).sum()
-        valid = self.valid[task]
-        mean_q = (q * valid).sum() / valid.sum()
-        info = {"loss": total, **terms, "td_error": td_error, "q": mean_q}
-        return total, info | {"action_gap": action_gap(q, valid).mean()}
+        info = {"loss": total, **terms, "td_error": self.model.td_error_of(outputs, batch)}
+        info |= {"q": (q * valid).sum() / valid.sum(), "action_gap": action_gap(q, valid).mean()}
+        return total, info
 
-    def td(
-        self, theta: Tensor, state: LearnerState, batch: Batch, taken: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Loss and TD error of each row, [batch], for the outputs of the actions taken."""
-        task = batch["task"]
-        with torch.no_grad():
-            seen = self.see(state, batch["next_state"], task)
-            following = self.outputs(state["target"], batch["noise"][2], seen, task)
-            chooser = following
-            if self.options.double:
-                chooser = self.outputs(theta, batch["noise"][1], seen, task)
-            best = mask_invalid(self.values.q(chooser), self.valid[task]).argmax(-1)
-            following = _taken(following, best)
-            scale = scales.reward_scale(state)[self.context(task)]
-            reward, discount = batch["reward"] * scale, batch["discount"] * ~batch["done"]
-            error = reward + discount * self.values.q(following) - self.values.q(taken)
-        return self.values.loss(taken, following, reward, discount), error
+    def mean_td(self, per_row: Tensor, batch: Batch) -> Tensor:
+        """Mean TD loss, of the running task's rows only if a method has another use for the old."""
+        weighted = batch["weight"] * per_row
+        if not any(method.reserves_old for method in self.methods):
+            return weighted.mean()
+        return (weighted * ~batch["old"]).sum() / (~batch["old"]).sum().clamp(min=1)
+
+    def penalty(self, theta: Tensor, state: LearnerState, batch: Batch) -> tuple[Tensor, Info]:
+        """The methods' terms on parameters alone, of one member."""
+        terms = {
+            f"{method.name}_penalty": method.penalty(theta, method.own(state), batch)
+            for method in self.methods
+            if method.penalty
+        }
+        total = torch.stack(list(terms.values())).sum()
+        return total, {**terms, "penalty": total}
 
     def step(
-        self, state: LearnerState, batch: Batch, gradient: Tensor
-    ) -> tuple[LearnerState, Tensor]:
-        """One member's Adam step, target update and what the methods do to them."""
-        before = state["theta"]
+        self, state: LearnerState, batch: Batch, gradient: Tensor, pull: Tensor
+    ) -> tuple[LearnerState, Info]:
+        """One member's Adam step, target update and what the methods do to them.
+
+        The order: rules on the gradient of the data's loss, the penalties' pull, clipping, Adam,
+        what follows a step, the target.
+        """
+        before, info = state["theta"], {}
         for method in self.methods:
             if method.gradient:
-                gradient = method.gradient(gradient, before, method.own(state), batch)
-        gradient, norm = optimizer.clip_norm(gradient, self.options.gradient_clip), gradient.norm()
-        change, moments = optimizer.adam(gradient, state, batch["lr"], self.options.adam_epsilon)
+                ruled = method.gradient(gradient, before, method.own(state), batch)
+                info[f"{method.name}_changed"] = (ruled != gradient).any().to(gradient.dtype)
+                gradient = ruled
+        norm = (gradient + pull).norm()
+        step = optimizer.clip_norm(gradient + pull, self.options.gradient_clip)
+        change, moments = optimizer.adam(step, state, batch["lr"], self.options.adam_epsilon)
         state = state | moments | {"theta": before + change, "updates": state["updates"] + 1}
         for method in self.methods:
             if method.after_step:
-                own = method.own(state)
-                theta, own = method.after_step(state["theta"], own, before, gradient, batch)
+                theta, own = method.after_step(
+                    state["theta"], method.own(state), before, gradient, batch
+                )
+                moved = (theta - state["theta"]).norm() / (change.norm() + 1e-12)
+                info[f"{method.name}_moved"] = moved
                 state = method.put(state | {"theta": theta}, own)
-        return state | {"target": self.new_target(state)}, norm
+        return state | {"target": self.new_target(state)}, info | {"gradient_norm": norm}
+
+    def end_task(self, state: LearnerState, samples: Batch) -> LearnerState:
+        """Lets each method take in one member's task that ends, from rows of it."""
+        batch = self.prepare(state, samples)
+        for method in self.methods:
+            if method.end_task:
+                theta, own = method.end_task(state["theta"], method.own(state), batch)
+                state = method.put(state | {"theta": theta}, own)
+        return state
 
     def new_target(self, state: LearnerState) -> Tensor:
         """The target network, moved towards the network every `target_update_interval` updates."""
@@ -157,8 +196,3 @@ class Learner:
             if interval == 1
             else torch.where(state["updates"] % interval == 0, moved, state["target"])
         )
-
-
-def _taken(outputs: Tensor, action: Tensor) -> Tensor:
-    """[batch, actions, atoms], [batch] -> [batch, atoms]."""
-    return outputs.gather(1, action[:, None, None].expand(-1, 1, outputs.shape[2]))[:, 0]

@@ -9,7 +9,8 @@ class DQNOptions:
     """Options of the DQN agent; an empty `methods` is textbook DQN."""
 
     methods: str = "distill"
-    """Continual-learning methods, separated by commas: `distill`; or `none` for plain DQN."""
+    """Continual-learning methods with their options (`distill:strength=2,ewc`; see
+    docs/methods.md), or `none` for plain DQN."""
     network: str = "mlp"
     """Network: `mlp` for vectors, `cnn` for images."""
     hidden: tuple[int, ...] = (64, 64)
@@ -58,8 +59,6 @@ class DQNOptions:
     """Per-task running mean and variance of observations."""
     scale_rewards: bool = True
     """Per-task reward scale, so that returns reach about 3 in size."""
-    distill_strength: float = 5.0
-    """Weight of the distillation loss."""
 
     def __post_init__(self) -> None:
         """Refuses values that make no sense, one line each."""
@@ -73,7 +72,7 @@ class DQNOptions:
         for name in (*positive, "exploratory_steps", "target_rate", "value_limit"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("learning_rate_end", "gradient_clip", "huber_delta", "distill_strength"):
+        for name in ("learning_rate_end", "gradient_clip", "huber_delta"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("discount", "target_rate"):

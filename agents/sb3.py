@@ -153,7 +153,7 @@ class SB3Agent:
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:
         """Takes in nothing: SB3's agents have no methods against forgetting."""
 
-    def start_task(self, reset_optimizer: bool) -> None:
+    def start_task(self, task: int, reset_optimizer: bool) -> None:
         """Begins a task: exploratory actions end, and Adam may start anew."""
         self.exploration.end_episodes(np.ones((self.members, self._num_envs), bool))
         if reset_optimizer:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from agents import AGENTS, NETWORKS, DQNOptions
-from agents.methods import make_methods
+from agents.methods import check_methods
 from buffers import BUFFERS, MEMORIES
 
 Compile = Literal["auto", "on", "off"]
@@ -110,7 +110,7 @@ class Config(Flags):
             ValueError: Names the field, the value, and what is possible.
         """
         DQNOptions.__post_init__(self)
-        make_methods(self)
+        check_methods(self.methods)
         _choose("compile", self.compile, dict.fromkeys(get_args(Compile)))
         for field, registry in _REGISTRIES.items():
             _choose(field, getattr(self, field), registry)

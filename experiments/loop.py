@@ -62,7 +62,8 @@ def start_task(run: Run) -> None:
     run.envs = run.open_envs()
     run.nstep.reset()
     run.episode_return[:] = 0
-    run.agent.start_task(reset_optimizer=run.config.reset_optimizer and run.clock.stage > 0)
+    anew = run.config.reset_optimizer and run.clock.stage > 0
+    run.agent.start_task(run.stage.task, reset_optimizer=anew)
 
 
 def end_task(run: Run) -> None:

@@ -1,40 +1,54 @@
-"""Continual-learning methods, one file per paper.
+"""Continual-learning methods: one file per paper, combined by name.
 
-To add one: write it, and add a line to METHODS.
+To add one: write a function `mine(model, *, option=default, ...) -> Method` in its own file, and
+add a line to METHODS. Whatever order they are asked for in, methods act in the order of METHODS.
 """
 
-import difflib
 from collections.abc import Callable
 
 from agents.methods.distill import distill
 from agents.methods.method import Method
-from agents.options import DQNOptions
+from agents.methods.parsing import parse_methods
+from agents.model import Model
 
-METHODS: dict[str, Callable[[DQNOptions], Method]] = {
+METHODS: dict[str, Callable[..., Method]] = {
+    # terms on data
     "distill": distill,
+    # terms on parameters
+    # gradient rules
+    # after a step
 }
+# Pairs that contradict each other, and why.
+CONFLICTS: dict[frozenset[str], str] = {}
 
 
-def make_methods(options: DQNOptions) -> tuple[Method, ...]:
-    """The methods named in the options, in their order.
+def check_methods(text: str) -> None:
+    """Refuses what `make_methods` would.
 
     Raises:
-        ValueError: An unknown method (the message names the nearest one), one named twice, or
-            `none` beside others.
+        ValueError: See `make_methods`.
     """
-    names = [name.strip() for name in options.methods.split(",") if name.strip()]
-    if names in ([], ["none"]):
-        return ()
-    if "none" in names:
-        raise ValueError(f"none stands alone, without other methods: {options.methods}")
-    for name in names:
-        if name not in METHODS:
-            close = difflib.get_close_matches(name, [*METHODS, "none"], n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(METHODS)}, none"
-            raise ValueError(f"unknown method {name!r}; {hint}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"a method is named twice: {options.methods}")
-    return tuple(METHODS[name](options) for name in names)
+    parse_methods(text, METHODS, CONFLICTS)
 
 
-__all__ = ["METHODS", "Method", "make_methods"]
+def make_methods(text: str, model: Model) -> tuple[Method, ...]:
+    """The methods of a text such as `ewc:strength=100,mode=online,distill`.
+
+    Args:
+        text: Methods separated by commas, options after a colon; `none` for plain DQN.
+        model: The network and the tasks that they are for.
+
+    Raises:
+        ValueError: An unknown method or option (the message names the nearest one), a value that
+            makes no sense, a method named twice, `none` beside others, a pair that contradicts
+            each other, or one that must be told the task where its identity is hidden.
+    """
+    chosen = parse_methods(text, METHODS, CONFLICTS)
+    methods = tuple(METHODS[name](model, **options) for name, options in chosen.items())
+    for method in methods:
+        if method.needs_tasks and not model.task_known:
+            raise ValueError(f"{method.name} must be told the task: not with task_identity=hidden")
+    return methods
+
+
+__all__ = ["CONFLICTS", "METHODS", "Method", "check_methods", "make_methods"]

@@ -9,15 +9,15 @@ values are underestimates; values are compared in units of the task's scaled ret
 from torch import Tensor
 
 from agents.methods.method import Batch, Method, State
-from agents.options import DQNOptions
+from agents.model import Model
 
 
-def distill(options: DQNOptions) -> Method:
+def distill(model: Model, *, strength: float = 5.0) -> Method:
     """Mean squared distance to the stored Q values, over the stored rows' valid actions."""
 
     def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
         known = ~batch["q"].isnan()
         distance = (q - batch["q"].nan_to_num()).square() * known
-        return options.distill_strength * distance.sum() / known.sum().clamp(min=1)
+        return strength * distance.sum() / known.sum().clamp(min=1)
 
-    return Method("distill", loss=loss, needs_q=True)
+    return Method("distill", loss=loss, needs_q=True, needs_old=True)

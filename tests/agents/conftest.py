@@ -35,7 +35,6 @@ TEXTBOOK = {
     "exploratory_steps": 1,
     "normalize_observations": False,
     "scale_rewards": False,
-    "distill_strength": 1.0,
 }
 # Two tasks in one space: the first lacks the last action.
 VALID = np.array([[True, True, False], [True, True, True]])

@@ -73,7 +73,7 @@ def test_one_graph_serves_every_minibatch_step_size_and_task(agent, rows):
     with torch._dynamo.config.patch(error_on_recompile=True):
         for seed, (task, lr) in enumerate([(0, 1e-3), (1, 1e-4), (None, 0.0)]):
             compiled.update(rows((seed,), n=16, task=task), weight, 2, lr)
-        compiled.start_task(reset_optimizer=True)
+        compiled.start_task(0, reset_optimizer=True)
         compiled.update(rows(n=16), weight, 2, 1e-3)
 
 

@@ -263,14 +263,14 @@ def test_a_new_task_does_not_go_on_with_the_last_tasks_exploration(agent, rows):
     mine = agent(num_envs=200, exploratory_steps=100)
     obs = rows(n=200)["state"]
     assert mine.act(obs, 1, 1.0).max() == 2  # an action that task 0 does not have
-    mine.start_task(reset_optimizer=False)
+    mine.start_task(0, reset_optimizer=False)
     assert np.array_equal(mine.act(obs, 0, 0.0), mine.greedy(obs, 0))
 
 
 def test_a_new_task_begins_without_running_returns(agent):
     mine, zero = agent(scale_rewards=True), np.zeros((1, 4, 3), np.float32)
     mine.observe(zero, np.full((1, 4), 7, np.float32), np.zeros((1, 4), bool), 0, False)
-    mine.start_task(reset_optimizer=False)
+    mine.start_task(0, reset_optimizer=False)
     mine.observe(zero, np.ones((1, 4), np.float32), np.zeros((1, 4), bool), 1, False)
     assert mine.state["return_max"].tolist() == [[7, 1]]
 
@@ -280,7 +280,7 @@ def test_adam_starts_anew_with_a_task_only_where_asked_to(reset, agent, rows, le
     mine, data = agent((0, 1)), rows((0, 1))
     learn(mine, data)
     before = mine.state_dict()["learner"]
-    mine.start_task(reset_optimizer=reset)
+    mine.start_task(0, reset_optimizer=reset)
     after = mine.state_dict()["learner"]
     for name in before:
         if name.startswith("adam") and reset:

@@ -106,7 +106,7 @@ def test_actions_that_a_task_lacks_change_nothing_however_good_they_look(
 ):
     for double in (True, False):
         plain, tempted = agent(double=double, **values), agent(double=double, **values)
-        network = plain.learner.network
+        network = plain.learner.model.network
         bias = network.unflatten(tempted.state["theta"][0])["advantage.bias"]
         slow = network.unflatten(tempted.state["target"][0])["advantage.bias"]
         atoms = len(bias) // 3
@@ -230,7 +230,7 @@ def test_a_soft_target_goes_part_of_the_way(agent, rows, learn, interval):
 
 def test_a_head_per_task_leaves_the_other_tasks_head_alone(agent, rows, learn):
     mine = agent(head="per_task", valid=ALL_VALID)
-    unflatten = mine.learner.network.unflatten
+    unflatten = mine.learner.model.network.unflatten
     before = unflatten(mine.state["theta"][0].clone())["advantage.weight"].view(2, -1)
     for step in range(3):
         learn(mine, rows((step,), task=1))
@@ -241,7 +241,7 @@ def test_a_head_per_task_leaves_the_other_tasks_head_alone(agent, rows, learn):
 
 def test_three_draws_of_noise_serve_the_network_its_choice_and_its_target(agent, rows):
     mine = agent(noisy=True, target_rate=0.5)
-    learner, size = mine.learner, mine.learner.network.noise_size
+    learner, size = mine.learner, mine.learner.model.network.noise_size
     batch = {name: torch.from_numpy(column) for name, column in rows(n=16).items()}
     batch |= {"weight": torch.ones(1, 16), "lr": torch.tensor([1e-3])}
     batch |= {name: batch[name].long() for name in ("action", "task")}

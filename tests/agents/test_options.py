@@ -15,7 +15,6 @@ BAD = [
     *[("learning_rate_end", value) for value in (-1e-9, NAN)],
     *[("gradient_clip", value) for value in (-1.0, NAN)],
     *[("huber_delta", value) for value in (-1.0, NAN)],
-    *[("distill_strength", value) for value in (-1.0, NAN)],
     *[("discount", value) for value in (-0.1, 1.01, NAN)],
     *[("hidden", value) for value in ((), (64, 0), (-1,))],
     *[("head", value) for value in ("multi", "")],
@@ -40,7 +39,6 @@ def test_a_bad_value_is_refused_by_name(name, value, options):
         ("huber_delta", 0.0),
         ("gradient_clip", 0.0),
         ("learning_rate_end", 0.0),
-        ("distill_strength", 0.0),
         ("exploratory_steps", 1),
         ("hidden", (1,)),
     ],
@@ -81,11 +79,3 @@ def test_methods_that_cannot_be_are_refused(methods, message, agent):
 @pytest.mark.parametrize("methods", ["none", "", " none "])
 def test_none_and_nothing_are_no_methods(methods, agent):
     assert agent(methods=methods).methods == ()
-
-
-def test_methods_act_in_the_order_named(agent, monkeypatch):
-    from agents import METHODS, Method
-
-    monkeypatch.setitem(METHODS, "one", lambda options: Method("one"))
-    monkeypatch.setitem(METHODS, "two", lambda options: Method("two"))
-    assert [method.name for method in agent(methods="two, one").methods] == ["two", "one"]

@@ -166,9 +166,9 @@ def test_an_agent_made_again_from_a_file_goes_on_the_same(make, rows, learn, sam
 def test_the_optimiser_starts_anew_at_a_task_if_asked_to(make, rows, learn, name):
     agent = make(name)
     learn(agent, rows())
-    agent.start_task(reset_optimizer=False)
+    agent.start_task(0, reset_optimizer=False)
     assert agent.state_dict()["models"]["0"]["adam"]
-    agent.start_task(reset_optimizer=True)
+    agent.start_task(0, reset_optimizer=True)
     assert not agent.state_dict()["models"]["0"]["adam"]
 
 

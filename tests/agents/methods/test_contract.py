@@ -19,13 +19,13 @@ def train(agent, rows, learn, seeds: tuple[int, ...], steps: range) -> None:
     for step in steps:
         if step == 5:
             agent.end_task(rows([100 + seed for seed in seeds], n=16, task=0))
-            agent.start_task(reset_optimizer=False)
+            agent.start_task(1, reset_optimizer=False)
         learn(agent, rows([1_000 * step + seed for seed in seeds], task=int(step >= 5)))
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_has_the_name_it_is_chosen_by(name, options):
-    assert METHODS[name](options()).name == name
+def test_a_method_has_the_name_it_is_chosen_by(name, agent):
+    assert [method.name for method in agent(methods=name).methods] == [name]
 
 
 def test_weights_stay_finite_and_move(methods, agent, rows, learn):

@@ -10,11 +10,11 @@ NAN = float("nan")
 
 
 @pytest.fixture
-def loss(options):
+def loss():
     """Of Q values q where the values `stored` were stored."""
 
     def of(q, stored, strength: float = 1.0) -> torch.Tensor:
-        method = METHODS["distill"](options(distill_strength=strength))
+        method = METHODS["distill"](None, strength=strength)
         return method.loss(torch.zeros(1), {}, {"q": torch.tensor(stored)}, torch.as_tensor(q))
 
     return of
@@ -48,7 +48,7 @@ def test_it_asks_for_stored_values(agent):
 @pytest.mark.parametrize("case", ["strength 0", "nothing stored"])
 def test_without_strength_or_stored_values_it_is_textbook_dqn_bit_by_bit(case, agent, rows, learn):
     strength = 0.0 if case == "strength 0" else 1.0
-    plain, distilled = agent(), agent(methods="distill", distill_strength=strength)
+    plain, distilled = agent(), agent(methods=f"distill:strength={strength}")
     for step in range(20):
         data = rows((step,))
         if case == "nothing stored":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents import METHODS, Method
+from agents import METHODS, Method, NonFiniteLoss
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def add(monkeypatch):
     """Registers a method under its name."""
 
     def register(name: str, **moments) -> None:
-        monkeypatch.setitem(METHODS, name, lambda options: Method(name, **moments))
+        monkeypatch.setitem(METHODS, name, lambda model: Method(name, **moments))
 
     return register
 
@@ -64,6 +64,59 @@ def test_loss_term_sees_its_state_the_batch_and_the_q_values_of_the_batch(
     _, info = learn(mine, data)
     expected = factor * np.einsum("mb,mba->m", data["reward"], q)
     assert np.allclose(info["probe_loss"], expected, atol=1e-5)
+
+
+def test_penalty_joins_after_the_gradient_rules(add, agent, rows, learn, seeds):
+    add(
+        "both",
+        penalty=lambda theta, state, batch: 0.5 * 3 * theta.square().sum(),
+        gradient=lambda gradient, theta, state, batch: 0 * gradient,
+    )
+    mine, data = agent(seeds, gradient_clip=0.0, methods="both"), rows(seeds)
+    theta = mine.state["theta"].clone()
+    _, info = learn(mine, data)
+    assert torch.allclose(10 * mine.state["adam_mean"], 3 * theta, atol=1e-6)
+    assert np.allclose(info["both_penalty"], 1.5 * theta.square().sum(1), rtol=1e-5)
+    assert np.allclose(info["loss"], info["td_loss"] + info["both_penalty"])
+
+
+def test_a_penalty_that_becomes_infinite_is_named_and_the_state_stays(add, agent, rows, learn):
+    add("wild", penalty=lambda theta, state, batch: torch.inf * theta.square().sum())
+    mine = agent(methods="wild")
+    before = mine.state["theta"].clone()
+    with pytest.raises(NonFiniteLoss, match="wild_penalty became NaN or infinite"):
+        learn(mine, rows())
+    assert torch.equal(mine.state["theta"], before)
+
+
+def test_rows_of_another_task_than_the_one_begun_are_old(add, agent, rows, learn, seeds):
+    add("probe", loss=lambda theta, state, batch, q: batch["old"].sum() + 0 * q.sum())
+    mine, data = agent(seeds, methods="probe"), rows(seeds)
+    for task in (0, 1, 0):
+        mine.start_task(task, reset_optimizer=False)
+        _, info = learn(mine, data)
+        assert np.array_equal(info["probe_loss"], (data["task"] != task).sum(1))
+
+
+def test_reserved_old_rows_stay_out_of_the_td_loss(add, agent, rows, learn, seeds):
+    add("reserve", reserves_old=True)
+    mine, plain = agent(seeds, methods="reserve"), agent(seeds)
+    data = rows(seeds)
+    weight = (data["task"] == 1) * np.float32(8)
+    for each in (mine, plain):
+        each.start_task(1, reset_optimizer=False)
+    learn(mine, data)
+    learn(plain, data, weight / weight.sum(1, keepdims=True) * 8)  # the mean over task 1's rows
+    assert torch.allclose(mine.state["theta"], plain.state["theta"], atol=1e-6)
+    _, info = learn(mine, rows(seeds, task=0))
+    assert (info["td_loss"] == 0).all()
+
+
+def test_a_method_that_must_be_told_the_task_is_refused_where_it_is_hidden(add, agent):
+    add("told", needs_tasks=True)
+    assert agent(methods="told").methods
+    with pytest.raises(ValueError, match="told must be told the task: not with task_identity"):
+        agent(methods="told", task_identity="hidden")
 
 
 def test_gradient_rule_can_hold_weights_still(add, agent, rows, learn, seeds):
@@ -117,14 +170,14 @@ def test_after_step_the_way_gone_can_be_added_up(add, agent, rows, learn, seeds)
         return {"way": torch.zeros_like(theta), "work": zero, "reward": zero}
 
     add("path", init=init, after_step=after)
-    plain, mine = agent(seeds, gradient_clip=0.01), agent(seeds, gradient_clip=0.01, methods="path")
+    plain, mine = agent(seeds, gradient_clip=0.0), agent(seeds, gradient_clip=0.0, methods="path")
     start, work, reward = mine.state["theta"].clone(), torch.zeros(len(seeds)), 0
     for step in range(5):
         data, mean = rows([10 * step + seed for seed in seeds]), plain.state["adam_mean"].clone()
         before = plain.state["theta"].clone()
         learn(plain, data)
         learn(mine, data)
-        # Adam's mean tells the gradient after clipping: m' = 0.9 m + 0.1 g.
+        # Adam's mean tells the gradient: m' = 0.9 m + 0.1 g.
         gradient = 10 * (plain.state["adam_mean"] - 0.9 * mean)
         work = work - (gradient * (plain.state["theta"] - before)).sum(1)
         reward = reward + data["reward"].sum(1)
@@ -182,16 +235,18 @@ def test_an_anchor_set_when_a_task_ends_holds_the_weights_there(add, agent, rows
     assert not torch.equal(mine.state["theta"], start)
     mine.end_task(data)
     anchor = mine.state["theta"].clone()
-    mine.start_task(reset_optimizer=True)
+    mine.start_task(0, reset_optimizer=True)
     learn(mine, data, weightless(data))
     assert torch.equal(mine.state["theta"], anchor)  # at the anchor the pull is zero
-    mine.start_task(reset_optimizer=True)
+    mine.start_task(0, reset_optimizer=True)
     mine.state["theta"] = anchor + 0.5
     learn(mine, data, weightless(data), lr=0.1)
     assert torch.allclose(mine.state["theta"], anchor + 0.4, atol=1e-3)  # Adam's first step
 
 
-def test_two_methods_act_in_the_order_named_each_on_its_own_state(add, agent, rows, learn, seeds):
+def test_two_methods_act_in_the_registrys_order_each_on_its_own_state(
+    add, agent, rows, learn, seeds
+):
     def counting(by: float):
         return lambda theta, state, before, gradient, batch: (theta, {"n": state["n"] + by})
 
@@ -212,10 +267,10 @@ def test_two_methods_act_in_the_order_named_each_on_its_own_state(add, agent, ro
         gradient=lambda gradient, theta, state, batch: gradient + 1,
         after_step=counting(10),
     )
-    for methods, gradient in (("double,plus", 2 * 7 + 1), ("plus,double", 2 * (7 + 1))):
+    for methods in ("double,plus", "plus,double"):
         mine, data = agent(seeds, methods=methods, gradient_clip=0.0), rows(seeds)
         _, info = learn(mine, data, weightless(data))
-        assert torch.allclose(10 * mine.state["adam_mean"], torch.tensor(float(gradient)))
+        assert torch.allclose(10 * mine.state["adam_mean"], torch.tensor(2.0 * 7 + 1))
         assert np.allclose(info["loss"], info["double_loss"] + info["plus_loss"], atol=1e-4)
         learn(mine, data)
         assert mine.state["double.n"].tolist() == [2] * len(seeds)
