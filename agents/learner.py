@@ -179,13 +179,17 @@ class Learner:
         return state | {"target": self.new_target(state)}, info | {"gradient_norm": norm}
 
     def end_task(self, state: LearnerState, samples: Batch) -> LearnerState:
-        """Lets each method take in one member's task that ends, from rows of it."""
-        batch = self.prepare(state, samples)
+        """Lets each method take in one member's task that ends, from rows of it.
+
+        Weights that a method moves are moved in the target too: it must not pull them back.
+        """
+        batch, before = self.prepare(state, samples), state["theta"]
         for method in self.methods:
             if method.end_task:
                 theta, own = method.end_task(state["theta"], method.own(state), batch)
                 state = method.put(state | {"theta": theta}, own)
-        return state
+        target = torch.where(state["theta"] == before, state["target"], state["theta"])
+        return state | {"target": target}
 
     def new_target(self, state: LearnerState) -> Tensor:
         """The target network, moved towards the network every `target_update_interval` updates."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from agents.methods.distill import distill
 from agents.methods.method import Method
 from agents.methods.parsing import parse_methods
+from agents.methods.reset import reset
 from agents.model import Model
 
 METHODS: dict[str, Callable[..., Method]] = {
@@ -16,7 +17,8 @@ METHODS: dict[str, Callable[..., Method]] = {
     "distill": distill,
     # terms on parameters
     # gradient rules
-    # after a step
+    # after a step, and when a task ends
+    "reset": reset,
 }
 # Pairs that contradict each other, and why.
 CONFLICTS: dict[frozenset[str], str] = {}

@@ -206,14 +206,27 @@ def test_end_task_sees_the_samples_and_may_change_weights_and_state(add, agent, 
         ),
     )
     mine, data = agent(seeds, methods="probe"), rows(seeds, n=20)
-    before, target = mine.state["theta"].clone(), mine.state["target"].clone()
+    before = mine.state["theta"].clone()
     mine.end_task(data)
     assert torch.equal(mine.state["theta"], 3 * before)
     assert torch.equal(mine.state["probe.anchor"], before)
     assert np.allclose(mine.state["probe.seen"], data["reward"].sum(1), atol=1e-5)
     mine.end_task(data)
     assert torch.equal(mine.state["probe.anchor"], 4 * before)
-    assert torch.equal(mine.state["target"], target)
+    assert torch.equal(mine.state["target"], mine.state["theta"])
+
+
+def test_the_target_of_weights_that_no_method_moves_stays_when_a_task_ends(add, agent, rows):
+    def move_the_first(theta, state, samples):
+        return torch.cat([theta[:1] + 1, theta[1:]]), state
+
+    add("probe", end_task=move_the_first)
+    mine = agent(methods="probe")
+    mine.state["target"] = mine.state["target"] + 5
+    target = mine.state["target"][0].clone()
+    mine.end_task(rows())
+    assert torch.equal(mine.state["target"][0, 1:], target[1:])
+    assert mine.state["target"][0, 0] == mine.state["theta"][0, 0]
 
 
 def test_an_anchor_set_when_a_task_ends_holds_the_weights_there(add, agent, rows, learn, seeds):
