@@ -54,7 +54,8 @@ def learning_curves(
         for first, last, trained in stages:
             axes.axvline(last, color="grey", linewidth=0.8, linestyle="--")
             if trained == task:
-                axes.axvspan(first, last, color="tab:orange", alpha=0.15, label="in training")
+                label = None if axes.patches else "in training"  # once, however many visits
+                axes.axvspan(first, last, color="tab:orange", alpha=0.15, label=label)
         axes.set_title(names[task], fontsize=9, loc="left")
         if any(trained == task for _, _, trained in stages):
             axes.legend(fontsize=7, loc="lower right")

@@ -40,3 +40,11 @@ def test_before_training_there_are_no_switches():
     axes = learning_curves(np.zeros(1), np.zeros((1, 1, 2)), NAMES, []).axes[0]
     assert not axes.patches
     assert axes.get_legend() is None
+
+
+def test_many_visits_to_a_task_make_one_line_of_legend():
+    stages = [(10 * stage, 10 * stage + 10, stage % 2) for stage in range(40)]
+    figure = learning_curves(np.zeros(1), np.zeros((1, 1, 2)), NAMES, stages)
+    for axes in figure.axes:
+        assert len(axes.patches) == 20
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["in training"]
