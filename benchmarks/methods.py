@@ -6,8 +6,8 @@
 
 Controls: `fine-tune` (recent steps only, no method), `reset` (the same, and every task begins with
 the first weights), `separate` (a network per task, trained on it alone) and `joint` (all tasks in
-turn, many short visits, all rows of all of them in one memory). Methods without rows of earlier tasks stand
-beside `fine-tune`, those with them beside `replay`, which is the same memory and no method.
+turn, many short visits, all rows of all of them in one memory). Methods that need no rows of
+earlier tasks stand beside `fine-tune`, the others beside `replay`, the same memory and no method.
 
 Performance is per task 0 for a random policy and 1 for what a network of its own reaches (the mean
 of `separate`), so that unlike tasks add up; `worst task` is the smallest of the tasks' means. Each
