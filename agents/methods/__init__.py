@@ -6,7 +6,13 @@ add a line to METHODS. Whatever order they are asked for in, methods act in the 
 
 from collections.abc import Callable
 
+from agents.methods.clear import clear
+from agents.methods.clonex import clonex
+from agents.methods.der import der
+from agents.methods.derpp import derpp
 from agents.methods.distill import distill
+from agents.methods.lwf import lwf
+from agents.methods.medqn import medqn
 from agents.methods.method import Method
 from agents.methods.parsing import parse_methods
 from agents.model import Model
@@ -14,6 +20,12 @@ from agents.model import Model
 METHODS: dict[str, Callable[..., Method]] = {
     # terms on data
     "distill": distill,
+    "der": der,
+    "derpp": derpp,
+    "clear": clear,
+    "clonex": clonex,
+    "lwf": lwf,
+    "medqn": medqn,
     # terms on parameters
     # gradient rules
     # after a step
