@@ -31,7 +31,11 @@ METHODS: dict[str, Callable[..., Method]] = {
     # after a step
 }
 # Pairs that contradict each other, and why.
-CONFLICTS: dict[frozenset[str], str] = {}
+CONFLICTS: dict[frozenset[str], str] = {
+    frozenset({"distill", "der"}): "der is distill without the TD loss of old rows",
+    frozenset({"distill", "derpp"}): "derpp is distill with a weight for the TD loss of old rows",
+    frozenset({"der", "derpp"}): "derpp is der with the TD loss of old rows",
+}
 
 
 def check_methods(text: str) -> None:
