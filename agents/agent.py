@@ -1,11 +1,12 @@
 """What the training loop asks of an agent, whoever wrote it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from agents.exploration import Exploration
+from agents.methods import Method
 
 
 class Agent(Protocol):
@@ -14,6 +15,8 @@ class Agent(Protocol):
     members: int
     exploration: Exploration
 
+    @property
+    def methods(self) -> Sequence[Method]: ...  # noqa: D102
     @property
     def needs_q(self) -> bool: ...  # noqa: D102
     def compile(self) -> None: ...  # noqa: D102

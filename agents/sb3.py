@@ -15,6 +15,7 @@ import numpy as np
 
 from agents.dqn import NonFiniteLoss
 from agents.exploration import Exploration
+from agents.methods import Method
 from agents.options import DQNOptions
 from agents.sb3_model import Model, TypedSpace
 
@@ -75,6 +76,7 @@ class SB3Agent:
     """
 
     needs_q = False
+    methods: Sequence[Method] = ()
 
     def __init__(
         self,

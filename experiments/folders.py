@@ -31,7 +31,7 @@ def new_run(config: Config) -> tuple[Run, Tracker]:
         settings = ", ".join(f"{name}={value}" for name, value in other.items())
         LOG.warning("%s cannot do otherwise than: %s", config.agent, settings)
     config = run.config
-    for warning in idle_parts(config):
+    for warning in idle_parts(run):
         LOG.warning(warning)
     run.folder = _claim(config)
     write_atomically(run.folder / "config.json", json.dumps(config.to_json(), indent=1).encode())
@@ -85,15 +85,16 @@ def load_config(folder: Path) -> Config:
         raise ValueError(f"{folder / 'config.json'} cannot be read: {error}") from None
 
 
-def idle_parts(config: Config) -> Iterator[str]:
+def idle_parts(run: Run) -> Iterator[str]:
     """Words for every part of the configuration that can do nothing in it."""
-    kind = BUFFERS[config.buffer]
+    config, kind = run.config, BUFFERS[run.config.buffer]
     cleared = isinstance(kind, type) and issubclass(kind, ReplayBuffer) and config.clear_at_switch
-    if cleared and "distill" in config.methods:
-        yield (
-            f"distill does nothing with --buffer {config.buffer}, which keeps no rows of earlier "
-            "tasks: use --buffer hybrid, --no-clear-at-switch or --methods none"
-        )
+    for method in run.agent.methods:
+        if cleared and method.needs_old:
+            yield (
+                f"{method.name} does nothing with --buffer {config.buffer}, which keeps no rows of "
+                "earlier tasks: use --buffer hybrid or --no-clear-at-switch, or leave it out"
+            )
 
 
 def _started(tracker: Tracker, run: Run) -> Tracker:

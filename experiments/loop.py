@@ -8,6 +8,7 @@ from agents.schedules import linear
 from buffers import Sample
 from buffers.episodes import episode_marks
 from buffers.views import duplicates, effective_size
+from experiments.activity import note_methods
 from experiments.run import Run
 
 Look = Callable[[Run], None]
@@ -62,6 +63,7 @@ def start_task(run: Run) -> None:
     run.envs = run.open_envs()
     run.nstep.reset()
     run.episode_return[:] = 0
+    run.history.acted = {}
     anew = run.config.reset_optimizer and run.clock.stage > 0
     run.agent.start_task(run.stage.task, reset_optimizer=anew)
 
@@ -150,5 +152,6 @@ def note_update(run: Run, info: dict[str, np.ndarray], lr: float, epsilon: float
     """Notes the learner's numbers for the next log."""
     for name, value in info.items():
         run.history.note(f"learner/{name}", value)
+    note_methods(run, info)
     run.history.note("schedule/learning_rate", np.array(lr))
     run.history.note("schedule/epsilon", np.array(epsilon))

@@ -1,5 +1,6 @@
 """Looking at a run while it goes on: logs, evaluations, checkpoints, and stopping it."""
 
+import logging
 import shlex
 import signal
 import sys
@@ -11,11 +12,14 @@ from typing import Any
 
 from agents import NonFiniteLoss
 from envs import NonFiniteData
+from experiments.activity import idle_methods
 from experiments.loop import end_task, learn_task, start_task
 from experiments.run import Run
 from experiments.screen import Screen
 from experiments.summary import references, write_summary
 from experiments.tracking import Tracker
+
+LOG = logging.getLogger("retain")
 
 
 class Stopped(RuntimeError):
@@ -44,6 +48,8 @@ class Monitor:
                 if run.envs is None:
                     start_task(run)
                 learn_task(run, self.look)
+                for words in idle_methods(run):
+                    LOG.warning(words)
                 end_task(run)
                 self._switch()
         except (NonFiniteData, NonFiniteLoss) as error:

@@ -42,6 +42,13 @@ class Clock:
         return self.before + self.step
 
 
+def add_up(totals: dict[str, list[float]], name: str, values: np.ndarray) -> None:
+    """Adds values to [sum, count] under their name."""
+    total = totals.setdefault(name, [0.0, 0])
+    total[0] += float(np.sum(values))
+    total[1] += int(np.size(values))
+
+
 @dataclass
 class History:
     """What was measured.
@@ -51,18 +58,18 @@ class History:
         scores: One entry per row of the score matrix: `[members][tasks]`.
         curve: Evaluations in between: (total steps, stage, `[members][tasks]`).
         pending: What was noted and is not yet logged, per name of a scalar: [sum, count].
+        acted: What the methods did in this stage, per number of the learner: [sum, count].
     """
 
     random: list[float] = field(default_factory=list)
     scores: list[list[list[float]]] = field(default_factory=list)
     curve: list[tuple[int, int, list[list[float]]]] = field(default_factory=list)
     pending: dict[str, list[float]] = field(default_factory=dict)
+    acted: dict[str, list[float]] = field(default_factory=dict)
 
     def note(self, name: str, values: np.ndarray) -> None:
         """Adds values to the mean that the next log shows."""
-        total = self.pending.setdefault(name, [0.0, 0])
-        total[0] += float(np.sum(values))
-        total[1] += int(np.size(values))
+        add_up(self.pending, name, values)
 
     def take_means(self) -> dict[str, float]:
         """The means since the last call."""
@@ -153,6 +160,7 @@ class Run:
                 "scores": self.history.scores,
                 "curve": self.history.curve,
                 "pending": self.history.pending,
+                "acted": self.history.acted,
             },
             "agent": self.agent.state_dict(),
             "memories": self.memories.state_dict(),

@@ -6,7 +6,13 @@ add a line to METHODS. Whatever order they are asked for in, methods act in the 
 
 from collections.abc import Callable
 
+from agents.methods.clear import clear
+from agents.methods.clonex import clonex
+from agents.methods.der import der
+from agents.methods.derpp import derpp
 from agents.methods.distill import distill
+from agents.methods.lwf import lwf
+from agents.methods.medqn import medqn
 from agents.methods.method import Method
 from agents.methods.parsing import parse_methods
 from agents.methods.reset import reset
@@ -15,13 +21,23 @@ from agents.model import Model
 METHODS: dict[str, Callable[..., Method]] = {
     # terms on data
     "distill": distill,
+    "der": der,
+    "derpp": derpp,
+    "clear": clear,
+    "clonex": clonex,
+    "lwf": lwf,
+    "medqn": medqn,
     # terms on parameters
     # gradient rules
     # after a step, and when a task ends
     "reset": reset,
 }
 # Pairs that contradict each other, and why.
-CONFLICTS: dict[frozenset[str], str] = {}
+CONFLICTS: dict[frozenset[str], str] = {
+    frozenset({"distill", "der"}): "der is distill without the TD loss of old rows",
+    frozenset({"distill", "derpp"}): "derpp is distill with a weight for the TD loss of old rows",
+    frozenset({"der", "derpp"}): "derpp is der with the TD loss of old rows",
+}
 
 
 def check_methods(text: str) -> None:

@@ -8,6 +8,7 @@ values are underestimates; values are compared in units of the task's scaled ret
 
 from torch import Tensor
 
+from agents.methods.labels import squared_distance
 from agents.methods.method import Batch, Method, State
 from agents.model import Model
 
@@ -16,8 +17,6 @@ def distill(model: Model, *, strength: float = 5.0) -> Method:
     """Mean squared distance to the stored Q values, over the stored rows' valid actions."""
 
     def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
-        known = ~batch["q"].isnan()
-        distance = (q - batch["q"].nan_to_num()).square() * known
-        return strength * distance.sum() / known.sum().clamp(min=1)
+        return strength * squared_distance(q, batch)
 
     return Method("distill", loss=loss, needs_q=True, needs_old=True)

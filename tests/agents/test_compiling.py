@@ -27,10 +27,13 @@ pytestmark = pytest.mark.skipif(missing_compiler() is not None, reason="no C++ c
 
 
 def learn_twice(agent, rows, learn, updates, **changed):
-    """Two agents alike but that one is compiled, after the same updates."""
+    """Two agents alike but that one is compiled, after a task's end and the same updates."""
     seeds, shape = changed.pop("seeds", (0,)), SHAPES[changed.get("network", "mlp")]
     pair = [agent(seeds, shape=shape, **changed) for _ in range(2)]
     pair[0].compile()
+    for each in pair:  # what is kept of an ended task is then in the graph
+        each.end_task(rows([50 + s for s in seeds], n=16, shape=shape, task=0))
+        each.start_task(1, reset_optimizer=False)
     data = [rows([100 * part + s for s in seeds], shape=shape) for part in range(8)]
     infos = []
     for update in range(updates):

@@ -107,9 +107,15 @@ def test_no_name_to_resume_is_a_mistake_and_no_new_run(tmp_path):
 
 
 @pytest.mark.parametrize("ring", ["fifo", "prioritized", "rank"])
-def test_a_method_that_can_do_nothing_is_named(ring):
-    fifo = {"buffer": ring, "methods": "distill"}
-    assert any("distill does nothing" in words for words in idle_parts(Config(**fifo)))
-    assert not list(idle_parts(Config(**fifo, clear_at_switch=False)))
-    assert not list(idle_parts(Config(buffer="fifo", methods="none")))
-    assert not list(idle_parts(Config(buffer="hybrid", methods="distill")))
+def test_every_method_that_needs_old_rows_is_named_where_there_are_none(make_run, ring):
+    fifo = {"buffer": ring, "methods": "distill,clear,lwf"}
+    named = [words.split()[0] for words in idle_parts(make_run(**fifo))]
+    assert named == ["distill", "clear"]
+    assert not list(idle_parts(make_run(**fifo, clear_at_switch=False)))
+    assert not list(idle_parts(make_run(buffer=ring, methods="none")))
+    assert not list(idle_parts(make_run(buffer="hybrid", methods="distill")))
+
+
+def test_a_new_run_says_which_method_can_do_nothing(config, caplog):
+    start(config(**SHORT, buffer="fifo"))
+    assert "distill does nothing with --buffer fifo, which keeps no rows" in caplog.text

@@ -1,0 +1,54 @@
+"""Cloning each task: rows of earlier tasks only keep their tasks' policies, each task alike.
+
+Source: ClonEx-SAC (Wolczyk et al. 2022, arXiv 2209.13900), section 5: the agent learns from the
+running task's rows only, and clones stored policies by KL(old policy || policy) on stored states.
+Deviations: the policy is softmax(Q / temperature), with the temperature of `clear`; a batch's mean
+is taken per task and then over its tasks, so that a task of which the memory keeps few rows is not
+outvoted. The paper's exploration by the best old head is not part of it.
+"""
+
+import torch
+from torch import Tensor
+
+from agents.methods import labels
+from agents.methods.method import Batch, Method, State
+from agents.model import Model
+
+
+def clonex(model: Model, *, strength: float = 1.0, temperature: float = 1.0) -> Method:
+    """`strength` times the mean over tasks of their mean KL(old policy || policy)."""
+
+    def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
+        tau = labels.temperatures(model, state, batch, temperature)
+        divergence = labels.divergence(q, batch, tau)
+        return strength * mean_of_tasks(divergence, batch["task"], labels.labelled(batch), model)
+
+    def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
+        return theta, labels.note_gap(model, theta, state, samples)
+
+    return Method(
+        "clonex",
+        init=lambda theta: labels.no_gaps(model, theta),
+        loss=loss,
+        end_task=end_task,
+        needs_q=True,
+        needs_tasks=True,
+        needs_old=True,
+        reserves_old=True,
+    )
+
+
+def mean_of_tasks(values: Tensor, task: Tensor, where: Tensor, model: Model) -> Tensor:
+    """Mean over the tasks present of each one's mean over the rows that are meant.
+
+    Args:
+        values: [n].
+        task: [n].
+        where: Which rows are meant, bool [n].
+        model: Says how many tasks there are.
+    """
+    of_task = torch.arange(model.num_tasks, device=task.device)[:, None] == task
+    rows = (of_task & where).to(values.dtype)  # [tasks, n]
+    count = rows.sum(1)
+    means = rows @ torch.where(where, values, 0.0) / count.clamp(min=1)
+    return labels.mean_where(means, count > 0)

@@ -1,0 +1,26 @@
+"""Dark experience replay++: old rows remind of old Q values, and their own rewards count as well.
+
+Source: Buzzega et al. 2020 (arXiv 2004.07211), equation 7, with the TD loss for the cross entropy.
+Deviations: those of `der`; both terms see all of the batch's old rows, where the paper draws a
+batch for each: the same in expectation, with less variance. The two terms are weighted whatever
+share of the batch is old; where half of it is, `beta` 1 and twice its strength are `distill`.
+"""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from agents.methods.distill import distill
+from agents.methods.labels import mean_where, squared_distance
+from agents.methods.method import Batch, Method, State
+from agents.model import Model
+
+
+def derpp(model: Model, *, strength: float = 10.0, beta: float = 0.5) -> Method:
+    """The term of `der`, plus `beta` times the mean TD loss of the rows of earlier tasks."""
+
+    def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
+        td_loss = mean_where(batch["weight"] * model.td_loss(theta, batch), batch["old"])
+        return strength * squared_distance(q, batch) + beta * td_loss
+
+    return replace(distill(model), name="derpp", loss=loss, reserves_old=True)

@@ -1,0 +1,23 @@
+"""MeDQN: Q values stay near those of the target network.
+
+Source: Lan et al. 2022 (arXiv 2205.10868), equation 5, on states of the batch (their variant R).
+Deviations: its strength is constant rather than growing with training, whose length the learner
+does not know; the mean over actions, where the paper adds them up. The variant U, on states drawn
+from the range of those seen, is not there.
+"""
+
+from torch import Tensor
+
+from agents.methods.labels import mean_where
+from agents.methods.method import Batch, Method, State
+from agents.model import Model
+
+
+def medqn(model: Model, *, strength: float = 1.0) -> Method:
+    """Mean squared distance to the target network's Q values, over all rows' valid actions."""
+
+    def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
+        target = model.q(batch["target"], batch)
+        return strength * mean_where((q - target).square(), batch["valid"])
+
+    return Method("medqn", loss=loss)

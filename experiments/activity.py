@@ -1,0 +1,60 @@
+"""What the methods did in a stage, and words for those that did nothing."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from agents import Method
+from experiments.run import Run, add_up
+
+NEGLIGIBLE = 1e-4  # of the TD loss, of the steps, or of the way that Adam goes
+# What a method may tell of itself (see agents.Learner), and what that is, in words.
+FIGURES = {
+    "loss": "its loss was {:.1g} of the TD loss",
+    "penalty": "its penalty was {:.1g} of the TD loss",
+    "changed": "it changed the gradient of {:.1%} of the updates",
+    "moved": "it moved the weights by {:.1g} of what the updates did",
+}
+
+
+def note_methods(run: Run, info: Mapping[str, np.ndarray]) -> None:
+    """Adds an update's numbers of the methods, and the TD loss, to those of the stage."""
+    for name, values in info.items():
+        if name.rpartition("_")[2] in FIGURES and "_" in name:
+            add_up(run.history.acted, name, values)
+
+
+def idle_methods(run: Run) -> Iterator[str]:
+    """Words for every method that did next to nothing in this stage; none for the first stage.
+
+    Before a task has ended there is nothing to keep, so that most methods cannot but be idle.
+    """
+    if run.clock.stage == 0:
+        return
+    for method in run.agent.methods:
+        figures = figures_of(run, method)
+        if figures and max(figures.values()) <= NEGLIGIBLE:
+            kind, value = next(iter(figures.items()))
+            yield (
+                f"{method.name} did nothing while {run.task_name} was learned: "
+                f"{FIGURES[kind].format(value)}; {_cure(method, kind, value)}"
+            )
+
+
+def figures_of(run: Run, method: Method) -> dict[str, float]:
+    """What the method told of itself, kind -> mean over the stage, in the order of FIGURES."""
+    means = {name: total / count for name, (total, count) in run.history.acted.items()}
+    td_loss = means.get("td_loss", 0.0)
+    found = {}
+    for kind in FIGURES:
+        if (value := means.get(f"{method.name}_{kind}")) is not None:
+            of_td_loss = kind in ("loss", "penalty") and value != 0
+            found[kind] = abs(value) / max(td_loss, 1e-30) if of_td_loss else value
+    return found
+
+
+def _cure(method: Method, kind: str, value: float) -> str:
+    cure = "raise its strength" if kind in ("loss", "penalty") else "change its options"
+    if method.needs_old and value == 0:
+        cure += ", give it rows of earlier tasks (--buffer hybrid, --memory-share)"
+    return f"{cure}, or leave it out"
