@@ -6,9 +6,13 @@ add a line to METHODS. Whatever order they are asked for in, methods act in the 
 
 from collections.abc import Callable
 
+from agents.methods.agem import agem
 from agents.methods.distill import distill
+from agents.methods.gem import gem
 from agents.methods.method import Method
+from agents.methods.ogd import ogd
 from agents.methods.parsing import parse_methods
+from agents.methods.pcgrad import pcgrad
 from agents.model import Model
 
 METHODS: dict[str, Callable[..., Method]] = {
@@ -16,10 +20,18 @@ METHODS: dict[str, Callable[..., Method]] = {
     "distill": distill,
     # terms on parameters
     # gradient rules
+    "pcgrad": pcgrad,
+    "gem": gem,
+    "agem": agem,
+    "ogd": ogd,
     # after a step
 }
 # Pairs that contradict each other, and why.
-CONFLICTS: dict[frozenset[str], str] = {}
+CONFLICTS: dict[frozenset[str], str] = {
+    frozenset({"agem", "gem"}): "the second projection undoes what the first one promised",
+    frozenset({"agem", "pcgrad"}): "pcgrad learns the old rows that agem only keeps from harm",
+    frozenset({"gem", "pcgrad"}): "pcgrad learns the old rows that gem only keeps from harm",
+}
 
 
 def check_methods(text: str) -> None:

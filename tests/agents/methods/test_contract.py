@@ -5,8 +5,19 @@ import pytest
 import torch
 
 from agents import METHODS
+from agents.methods import CONFLICTS
 
-CHOICES = [*METHODS, ",".join(METHODS)] if len(METHODS) > 1 else [*METHODS]
+
+def together() -> str:
+    """As many methods as do not contradict each other, the earlier ones of the registry first."""
+    chosen: list[str] = []
+    for name in METHODS:
+        if not any(frozenset({name, other}) in CONFLICTS for other in chosen):
+            chosen.append(name)
+    return ",".join(chosen)
+
+
+CHOICES = [*METHODS, together()]
 
 
 @pytest.fixture(params=CHOICES)
