@@ -10,7 +10,6 @@ Adam, where the paper steps by plain SGD.
 
 import numpy as np
 import torch
-from scipy.optimize import nnls
 from torch import Tensor
 
 from agents.methods.method import Batch, Method, State
@@ -46,6 +45,8 @@ def project(gradient: Tensor, references: Tensor, margin: float) -> Tensor:
 
 def _solve(gradient: np.ndarray, references: np.ndarray, margin: float) -> np.ndarray:
     """See `project`, of one member and in double precision; NaN where an input is not finite."""
+    from scipy.optimize import nnls  # here, since it takes as long to import as all of ours
+
     dots = references @ gradient
     if not np.isfinite(dots).all():
         return np.full_like(gradient, np.nan)

@@ -18,9 +18,7 @@ from agents.model import Model, taken
 SMALLEST = 1e-4  # a direction whose new part is a smaller share of it is no new one
 
 
-def ogd(
-    model: Model, *, rows: int = 100, project: Literal["step", "gradient"] = "step"
-) -> Method:
+def ogd(model: Model, *, rows: int = 100, project: Literal["step", "gradient"] = "step") -> Method:
     """Takes from every step (or gradient) its part in the span of the old outputs' gradients.
 
     Raises:
@@ -84,12 +82,10 @@ def extend(basis: Tensor, found: Tensor) -> Tensor:
         basis: Orthonormal rows, then rows of zeros: free room.
         found: Vectors, [n, parameters]; the last ones are left out where there is no room.
     """
-    used = basis[basis.any(1)]
-    lengths = found.norm(dim=1)
-    new = found.double() / lengths.clamp(min=1e-12)[:, None]
-    for _ in range(2):  # the second time takes out what rounding left in
-        new = new - (new @ used.double().T) @ used.double()
-    directions, triangle = torch.linalg.qr(new.T)
-    fresh = (triangle.diagonal().abs() > SMALLEST) & (lengths[: len(triangle)] > 0)
-    grown = torch.cat([used, directions.T[fresh].to(basis), torch.zeros_like(basis)])
-    return grown[: len(basis)]
+    grown, used = basis.double(), int(basis.any(1).sum())
+    for vector in found.double():
+        new = orthogonal(orthogonal(vector, grown), grown)  # once more, for what rounding left in
+        if used < len(grown) and new.norm() > SMALLEST * vector.norm():
+            grown[used] = new / new.norm()
+            used += 1
+    return grown.to(basis)
