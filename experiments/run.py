@@ -51,12 +51,17 @@ class History:
         scores: One entry per row of the score matrix: `[members][tasks]`.
         curve: Evaluations in between: (total steps, stage, `[members][tasks]`).
         pending: What was noted and is not yet logged, per name of a scalar: [sum, count].
+        interference: Per `stage/task`: looks at what the stage did to that task, and the sums of
+            the cosine, the predicted and the measured change of loss over them.
+        looked: Environment steps of each member at the last of these looks.
     """
 
     random: list[float] = field(default_factory=list)
     scores: list[list[list[float]]] = field(default_factory=list)
     curve: list[tuple[int, int, list[list[float]]]] = field(default_factory=list)
     pending: dict[str, list[float]] = field(default_factory=dict)
+    interference: dict[str, list[float]] = field(default_factory=dict)
+    looked: int = 0
 
     def note(self, name: str, values: np.ndarray) -> None:
         """Adds values to the mean that the next log shows."""
@@ -148,12 +153,7 @@ class Run:
         return {
             "config": self.config.deciding(),
             "clock": vars(self.clock).copy(),
-            "history": {
-                "random": self.history.random,
-                "scores": self.history.scores,
-                "curve": self.history.curve,
-                "pending": self.history.pending,
-            },
+            "history": vars(self.history).copy(),
             "agent": self.agent.state_dict(),
             "memories": self.memories.state_dict(),
             "nstep": self.nstep.state_dict(),

@@ -36,9 +36,10 @@ def project(gradient: Tensor, references: Tensor, margin: float) -> Tensor:
         references: [..., tasks, parameters]; a row of zeros constrains nothing.
         margin: Least share of each reference that is added where any of them is opposed.
     """
-    flat = gradient.detach().double().flatten(0, -2) if gradient.dim() > 1 else gradient[None]
-    old = references.detach().double().reshape(len(flat), -1, references.shape[-1])
-    solved = [_solve(g.double().numpy(), G.numpy(), margin) for g, G in zip(flat, old, strict=True)]
+    size = gradient.shape[-1]
+    flat = gradient.double().reshape(-1, size).numpy()
+    old = references.double().reshape(len(flat), -1, size).numpy()
+    solved = [_solve(own, refs, margin) for own, refs in zip(flat, old, strict=True)]
     result = torch.from_numpy(np.stack(solved)).to(gradient.dtype)
     return result.reshape(gradient.shape)
 
@@ -54,7 +55,7 @@ def _solve(gradient: np.ndarray, references: np.ndarray, margin: float) -> np.nd
         return gradient
     moved = gradient + margin * references.sum(0)
     # Only the triangle of a QR decomposition matters to the distances: tasks + 1 rows, not all.
-    triangle = np.linalg.qr(np.column_stack([references.T, moved]), mode="r")
+    triangle = np.asarray(np.linalg.qr(np.column_stack([references.T, moved]), mode="r"))
     share, _ = nnls(triangle[:, :-1], -triangle[:, -1], maxiter=100 * len(references))
     return moved + share @ references
 
@@ -67,14 +68,17 @@ def _(gradient: Tensor, references: Tensor, margin: float) -> Tensor:
 @project.register_vmap
 def _(
     info: object,
-    in_dims: tuple[int | None, int | None, None],
+    in_dims: tuple[int | None, ...],
     gradient: Tensor,
     references: Tensor,
     margin: float,
 ) -> tuple[Tensor, int]:
     """Members side by side: the operator takes leading axes as they are."""
-    given = zip((gradient, references), in_dims, strict=False)
-    size = next(t.shape[dim] for t, dim in given if dim is not None)
-    given = zip((gradient, references), in_dims, strict=False)
-    front = [t.expand(size, *t.shape) if d is None else t.movedim(d, 0) for t, d in given]
-    return project(front[0], front[1], margin), 0
+    given = list(zip((gradient, references), in_dims, strict=False))
+    members = next(tensor.shape[dim] for tensor, dim in given if dim is not None)
+    front = [
+        tensor.expand(members, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+        for tensor, dim in given
+    ]
+    result: Tensor = project(*front, margin)
+    return result, 0

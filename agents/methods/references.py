@@ -24,7 +24,7 @@ def task_gradients(model: Model, theta: Tensor, batch: Batch) -> Tensor:
 def _gradients(model: Model, theta: Tensor, batch: Batch, chosen: Tensor) -> Tensor:
     """For each choice of rows, [choices, n]: gradient of their mean, as the learner weighs them."""
     share = chosen * batch["weight"] / chosen.sum(1, keepdim=True).clamp(min=1)
-    _, backward = torch.func.vjp(lambda point: model.td_loss(point, batch), theta)
+    _, backward, *_ = torch.func.vjp(lambda point: model.td_loss(point, batch), theta)
     if len(share) == 1:
         return backward(share[0])[0][None]
     return torch.func.vmap(lambda rows: backward(rows)[0])(share)
