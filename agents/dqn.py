@@ -15,6 +15,7 @@ from agents import scales
 from agents.compiling import Compiled
 from agents.exploration import Exploration
 from agents.flat import FlatNetwork
+from agents.interference import Outlook, outlook
 from agents.learner import Batch, Info, Learner, LearnerState
 from agents.members import each_member, stack
 from agents.methods import make_methods
@@ -195,6 +196,11 @@ class DQN:
         td_error = torch.cat(errors, dim=1)
         info["td_error"] = td_error.abs().mean(1)
         return td_error.numpy(), {name: value.numpy() for name, value in info.items()}
+
+    def outlook(self, data: Mapping[str, np.ndarray], tasks: int) -> Outlook:
+        """Losses and gradients of several tasks' rows, `[members, tasks * n, ...]`; see there."""
+        batch = _tensors(data) | {"noise": self._silence(3)}
+        return outlook(self.learner, self.state, batch, tasks)
 
     @torch.no_grad()
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:

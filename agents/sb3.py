@@ -34,6 +34,7 @@ FIXED: dict[str, dict[str, Any]] = {
         "normalize_observations": False,
         "scale_rewards": False,
         "compile": "off",
+        "interference_interval": 0,
     },
 }
 FIXED["sb3-qrdqn"] = FIXED["sb3-dqn"] | {"distribution": "quantiles"}

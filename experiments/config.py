@@ -75,6 +75,8 @@ class RunOptions:
     """Episodes of each evaluation in between."""
     log_interval: int = 1_000
     """Environment steps between two points in TensorBoard."""
+    interference_interval: int = 1_000
+    """Environment steps between two looks at how learning acts on earlier tasks; 0: none."""
     checkpoint_interval: int = 10_000
     """Environment steps between two checkpoints; 0: at switches only."""
     compile: Compile = "auto"
@@ -162,7 +164,9 @@ _POSITIVE = (
     *("steps", "capacity", "rows_per_task", "batch_size", "train_interval", "gradient_steps"),
     *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval", "threads"),
 )
-_NOT_NEGATIVE = ("learning_starts", "eval_interval", "checkpoint_interval", "seed")
+_NOT_NEGATIVE = (
+    *("learning_starts", "eval_interval", "interference_interval", "checkpoint_interval", "seed"),
+)
 _SHARES = (
     "memory_share",
     "epsilon_start",

@@ -9,6 +9,7 @@ from buffers import Sample
 from buffers.episodes import episode_marks
 from buffers.views import duplicates, effective_size
 from experiments.activity import note_methods
+from experiments.interference import watched
 from experiments.run import Run
 
 Look = Callable[[Run], None]
@@ -50,7 +51,8 @@ def learn_task(run: Run, look: Look) -> None:
         if steps := updates_due(run):
             sample = memories.sample(steps * config.batch_size)
             lr = linear(config.learning_rate, config.learning_rate_end, run.fraction)
-            td_error, info = agent.update(sample.data, sample.weight, steps, lr)
+            with watched(run):
+                td_error, info = agent.update(sample.data, sample.weight, steps, lr)
             memories.feedback(sample.index, td_error)
             clock.updates += steps
             note_update(run, info, lr, epsilon)

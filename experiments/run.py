@@ -59,6 +59,9 @@ class History:
         curve: Evaluations in between: (total steps, stage, `[members][tasks]`).
         pending: What was noted and is not yet logged, per name of a scalar: [sum, count].
         acted: What the methods did in this stage, per number of the learner: [sum, count].
+        interference: Per `stage/task`: looks at what the stage did to that task, and the sums of
+            the cosine, the predicted and the measured change of loss over them.
+        looked: Environment steps of each member at the last of these looks.
     """
 
     random: list[float] = field(default_factory=list)
@@ -66,6 +69,8 @@ class History:
     curve: list[tuple[int, int, list[list[float]]]] = field(default_factory=list)
     pending: dict[str, list[float]] = field(default_factory=dict)
     acted: dict[str, list[float]] = field(default_factory=dict)
+    interference: dict[str, list[float]] = field(default_factory=dict)
+    looked: int = 0
 
     def note(self, name: str, values: np.ndarray) -> None:
         """Adds values to the mean that the next log shows."""
@@ -155,13 +160,7 @@ class Run:
         return {
             "config": self.config.deciding(),
             "clock": vars(self.clock).copy(),
-            "history": {
-                "random": self.history.random,
-                "scores": self.history.scores,
-                "curve": self.history.curve,
-                "pending": self.history.pending,
-                "acted": self.history.acted,
-            },
+            "history": vars(self.history).copy(),
             "agent": self.agent.state_dict(),
             "memories": self.memories.state_dict(),
             "nstep": self.nstep.state_dict(),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from experiments.checkpoint import write_atomically
+from experiments.interference import per_stage
 from experiments.metrics import normalize, summarize
 from experiments.run import Run
 from experiments.tracking import evaluations
@@ -59,6 +60,7 @@ def summarize_run(run: Run) -> dict[str, Any]:
         },
         "metrics": summarize(common, stages) if complete else {},
         "forgotten": forgotten(run, scores, stages),
+        "interference": per_stage(run),
         "memory": run.memories.describe() | {"idle": run.memories.idle()},
         "environment_steps": steps,
         "gradient_steps": run.clock.updates * members,

@@ -1,5 +1,6 @@
 """TensorBoard: learning and forgetting as they happen."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,10 @@ class Tracker:
             "greedy returns": ["Multiline", ["eval/return/.*"]],
             "forgetting": ["Multiline", ["forgetting/.*"]],
         }
-        self._writer.add_custom_scalars({"all tasks": overlay})
+        charts = {"all tasks": overlay}
+        if run.config.interference_interval > 0 and len(run.sequence.stages) > 1:
+            charts["interference"] = interference_charts(run.sequence.names)
+        self._writer.add_custom_scalars(charts)
 
     def log(self, run: Run, steps_per_second: float) -> None:
         """Training returns, the learner's numbers, and what the memory holds."""
@@ -93,6 +97,15 @@ class Tracker:
 
     def _scalar(self, name: str, value: Any, step: int) -> None:
         self._writer.add_scalar(name, value, step)
+
+
+def interference_charts(names: list[str]) -> dict[str, list[Any]]:
+    """Charts of what learning does to earlier tasks: prediction and measurement lie together."""
+    cosine = {"cosine of gradients": ["Multiline", ["interference/cosine/.*"]]}
+    tag = "interference/(predicted|measured)/{}$"
+    return cosine | {
+        f"change of loss: {name}": ["Multiline", [tag.format(re.escape(name))]] for name in names
+    }
 
 
 def forgetting_now(run: Run, scores: np.ndarray) -> dict[int, float]:

@@ -17,7 +17,7 @@ SCRIPTS = tuple(path.stem for path in ROOT.glob("*.py"))
 MAY_IMPORT = {
     "buffers": {"numpy", "numba"},  # numba only makes it faster: nothing needs it
     "envs": {"gymnasium", "numpy"},
-    "agents": {"torch", "numpy", "buffers"},
+    "agents": {"torch", "numpy", "scipy", "buffers"},
 }
 # An adapter is imported only by somebody who has the library that it adapts to.
 ADAPTERS = ROOT / "buffers" / "adapters"

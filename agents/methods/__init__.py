@@ -6,15 +6,19 @@ add a line to METHODS. Whatever order they are asked for in, methods act in the 
 
 from collections.abc import Callable
 
+from agents.methods.agem import agem
 from agents.methods.clear import clear
 from agents.methods.clonex import clonex
 from agents.methods.der import der
 from agents.methods.derpp import derpp
 from agents.methods.distill import distill
+from agents.methods.gem import gem
 from agents.methods.lwf import lwf
 from agents.methods.medqn import medqn
 from agents.methods.method import Method
+from agents.methods.ogd import ogd
 from agents.methods.parsing import parse_methods
+from agents.methods.pcgrad import pcgrad
 from agents.methods.reset import reset
 from agents.model import Model
 
@@ -29,6 +33,10 @@ METHODS: dict[str, Callable[..., Method]] = {
     "medqn": medqn,
     # terms on parameters
     # gradient rules
+    "pcgrad": pcgrad,
+    "gem": gem,
+    "agem": agem,
+    "ogd": ogd,
     # after a step, and when a task ends
     "reset": reset,
 }
@@ -37,6 +45,9 @@ CONFLICTS: dict[frozenset[str], str] = {
     frozenset({"distill", "der"}): "der is distill without the TD loss of old rows",
     frozenset({"distill", "derpp"}): "derpp is distill with a weight for the TD loss of old rows",
     frozenset({"der", "derpp"}): "derpp is der with the TD loss of old rows",
+    frozenset({"agem", "gem"}): "the second projection undoes what the first one promised",
+    frozenset({"agem", "pcgrad"}): "pcgrad learns the old rows that agem only keeps from harm",
+    frozenset({"gem", "pcgrad"}): "pcgrad learns the old rows that gem only keeps from harm",
 }
 
 

@@ -51,6 +51,7 @@ TOY: dict[str, Any] = {
     "eval_episodes": 3,
     "eval_interval_episodes": 2,
     "log_interval": 100,
+    "interference_interval": 0,
     "checkpoint_interval": 100,
     "threads": 1,
     "methods": "distill",

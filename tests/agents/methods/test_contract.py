@@ -26,12 +26,12 @@ def methods(request):
 
 
 def train(agent, rows, learn, seeds: tuple[int, ...], steps: range) -> None:
-    """Learns a task, ends it, and learns the other one."""
+    """Learns a task, ends it, and learns the other one from rows of both."""
     for step in steps:
         if step == 5:
             agent.end_task(rows([100 + seed for seed in seeds], n=16, task=0))
             agent.start_task(1, reset_optimizer=False)
-        learn(agent, rows([1_000 * step + seed for seed in seeds], task=int(step >= 5)))
+        learn(agent, rows([1_000 * step + seed for seed in seeds], task=None if step >= 5 else 0))
 
 
 @pytest.mark.parametrize("name", METHODS)

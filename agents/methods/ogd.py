@@ -1,0 +1,91 @@
+"""OGD: steps keep still, to first order, what the network said of earlier tasks' rows.
+
+Source: Farajtabar et al. 2020 (arXiv 1910.07104), algorithm 1, with the gradient of one output per
+sample (OGD-GTL): there the true class's logit, here Q(s, a) of the stored action.
+Deviations: by default the step is projected, not the gradient. With the paper's plain SGD that is
+the same; Adam's step of a projected gradient is not orthogonal to anything. The basis has room for
+`rows` directions per task; once it is full, as after a revisit, no more are taken.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from agents.methods.method import Batch, Method, State
+from agents.model import Model, taken
+
+SMALLEST = 1e-4  # a direction whose new part is a smaller share of it is no new one
+
+
+def ogd(model: Model, *, rows: int = 100, project: Literal["step", "gradient"] = "step") -> Method:
+    """Takes from every step (or gradient) its part in the span of the old outputs' gradients.
+
+    Raises:
+        ValueError: No rows.
+    """
+    if rows < 1:
+        raise ValueError(f"ogd:rows must be at least 1, got {rows}")
+
+    def init(theta: Tensor) -> State:
+        return {"basis": theta.new_zeros(rows * model.num_tasks, len(theta))}
+
+    def gradient(gradient: Tensor, theta: Tensor, state: State, batch: Batch) -> Tensor:
+        return orthogonal(gradient, state["basis"])
+
+    def after_step(
+        theta: Tensor, state: State, before: Tensor, gradient: Tensor, batch: Batch
+    ) -> tuple[Tensor, State]:
+        return theta - within(theta - before, state["basis"]), state
+
+    def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
+        found = output_gradients(model, theta, samples, rows)
+        return theta, {"basis": extend(state["basis"], found)}
+
+    return Method(
+        "ogd",
+        init=init,
+        gradient=gradient if project == "gradient" else None,
+        after_step=after_step if project == "step" else None,
+        end_task=end_task,
+    )
+
+
+def within(vector: Tensor, basis: Tensor) -> Tensor:
+    """The vector's part in the span of the basis' rows, [parameters]."""
+    return (basis @ vector) @ basis
+
+
+def orthogonal(vector: Tensor, basis: Tensor) -> Tensor:
+    """The vector without its part in the span of the basis' rows, [parameters]."""
+    return vector - within(vector, basis)
+
+
+def output_gradients(model: Model, theta: Tensor, samples: Batch, rows: int) -> Tensor:
+    """Gradients of Q(s, a) at up to `rows` of the samples, evenly spread, [rows, parameters]."""
+    size = len(samples["action"])
+    picked = torch.linspace(0, size - 1, min(rows, size)).long()
+    few = {name: samples[name][picked] for name in ("seen", "task", "action")}
+    few["noise"] = samples["noise"]
+
+    def chosen(point: Tensor) -> Tensor:
+        return taken(model.q(point, few)[..., None], few["action"])[:, 0]
+
+    result: Tensor = torch.func.jacrev(chosen)(theta)
+    return result
+
+
+def extend(basis: Tensor, found: Tensor) -> Tensor:
+    """An orthonormal basis (Gram-Schmidt) of both spans, in as many rows as the basis has.
+
+    Args:
+        basis: Orthonormal rows, then rows of zeros: free room.
+        found: Vectors, [n, parameters]; the last ones are left out where there is no room.
+    """
+    grown, used = basis.double(), int(basis.any(1).sum())
+    for vector in found.double():
+        new = orthogonal(orthogonal(vector, grown), grown)  # once more, for what rounding left in
+        if used < len(grown) and new.norm() > SMALLEST * vector.norm():
+            grown[used] = new / new.norm()
+            used += 1
+    return grown.to(basis)

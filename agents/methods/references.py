@@ -1,0 +1,30 @@
+"""Gradients of the TD loss on rows of earlier tasks: what gradient rules compare with."""
+
+import torch
+from torch import Tensor
+
+from agents.methods.method import Batch
+from agents.model import Model
+
+
+def old_gradient(model: Model, theta: Tensor, batch: Batch) -> Tensor:
+    """Gradient of the mean TD loss of all old rows, [parameters]; zero where there are none."""
+    return _gradients(model, theta, batch, batch["old"][None])[0]
+
+
+def task_gradients(model: Model, theta: Tensor, batch: Batch) -> Tensor:
+    """Gradient of the mean TD loss of each task's old rows, [tasks, parameters].
+
+    It is zero for a task that has none in the batch, such as the running one.
+    """
+    task = torch.arange(model.num_tasks, device=theta.device)[:, None]
+    return _gradients(model, theta, batch, batch["old"] & (batch["task"] == task))
+
+
+def _gradients(model: Model, theta: Tensor, batch: Batch, chosen: Tensor) -> Tensor:
+    """For each choice of rows, [choices, n]: gradient of their mean, as the learner weighs them."""
+    share = chosen * batch["weight"] / chosen.sum(1, keepdim=True).clamp(min=1)
+    _, backward, *_ = torch.func.vjp(lambda point: model.td_loss(point, batch), theta)
+    if len(share) == 1:
+        return backward(share[0])[0][None]
+    return torch.func.vmap(lambda rows: backward(rows)[0])(share)
