@@ -7,14 +7,35 @@ add a line to METHODS. Whatever order they are asked for in, methods act in the 
 from collections.abc import Callable
 
 from agents.methods.distill import distill
+from agents.methods.ewc import ewc
+from agents.methods.l1 import l1
+from agents.methods.l2 import l2
+from agents.methods.l2_init import l2_init
+from agents.methods.l2_previous import l2_previous
+from agents.methods.mas import mas
 from agents.methods.method import Method
+from agents.methods.parseval import parseval
 from agents.methods.parsing import parse_methods
+from agents.methods.rwalk import rwalk
+from agents.methods.si import si
+from agents.methods.spectral import spectral
 from agents.model import Model
 
 METHODS: dict[str, Callable[..., Method]] = {
     # terms on data
     "distill": distill,
     # terms on parameters
+    "l1": l1,
+    "l2": l2,
+    "l2_init": l2_init,
+    "parseval": parseval,
+    "spectral": spectral,
+    "l2_previous": l2_previous,
+    "ewc": ewc,
+    "mas": mas,
+    # these measure the step: after the pulls
+    "si": si,
+    "rwalk": rwalk,
     # gradient rules
     # after a step
 }
