@@ -12,14 +12,24 @@ from agents.methods.clonex import clonex
 from agents.methods.der import der
 from agents.methods.derpp import derpp
 from agents.methods.distill import distill
+from agents.methods.ewc import ewc
 from agents.methods.gem import gem
+from agents.methods.l1 import l1
+from agents.methods.l2 import l2
+from agents.methods.l2_init import l2_init
+from agents.methods.l2_previous import l2_previous
 from agents.methods.lwf import lwf
+from agents.methods.mas import mas
 from agents.methods.medqn import medqn
 from agents.methods.method import Method
 from agents.methods.ogd import ogd
+from agents.methods.parseval import parseval
 from agents.methods.parsing import parse_methods
 from agents.methods.pcgrad import pcgrad
 from agents.methods.reset import reset
+from agents.methods.rwalk import rwalk
+from agents.methods.si import si
+from agents.methods.spectral import spectral
 from agents.model import Model
 
 METHODS: dict[str, Callable[..., Method]] = {
@@ -32,6 +42,17 @@ METHODS: dict[str, Callable[..., Method]] = {
     "lwf": lwf,
     "medqn": medqn,
     # terms on parameters
+    "l1": l1,
+    "l2": l2,
+    "l2_init": l2_init,
+    "parseval": parseval,
+    "spectral": spectral,
+    "l2_previous": l2_previous,
+    "ewc": ewc,
+    "mas": mas,
+    # these measure the step: after the pulls
+    "si": si,
+    "rwalk": rwalk,
     # gradient rules
     "pcgrad": pcgrad,
     "gem": gem,

@@ -16,7 +16,10 @@ from agents.model import Model
 
 
 def clonex(model: Model, *, strength: float = 1.0, temperature: float = 1.0) -> Method:
-    """`strength` times the mean over tasks of their mean KL(old policy || policy)."""
+    """`strength` times the mean over tasks of their mean KL(old policy || policy).
+
+    At strength 0 the rows of earlier tasks have no other use: they stay in the TD loss.
+    """
 
     def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
         tau = labels.temperatures(model, state, batch, temperature)
@@ -34,7 +37,7 @@ def clonex(model: Model, *, strength: float = 1.0, temperature: float = 1.0) -> 
         needs_q=True,
         needs_tasks=True,
         needs_old=True,
-        reserves_old=True,
+        reserves_old=strength > 0,
     )
 
 

@@ -14,5 +14,8 @@ from agents.model import Model
 
 
 def der(model: Model, *, strength: float = 10.0) -> Method:
-    """Mean squared distance to the stored Q values, and no TD loss on the rows that have them."""
-    return replace(distill(model, strength=strength), name="der", reserves_old=True)
+    """Mean squared distance to the stored Q values, and no TD loss on the rows that have them.
+
+    At strength 0 those rows have no other use: they stay in the TD loss.
+    """
+    return replace(distill(model, strength=strength), name="der", reserves_old=strength > 0)

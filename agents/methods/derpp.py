@@ -17,7 +17,12 @@ from agents.model import Model
 
 
 def derpp(model: Model, *, strength: float = 10.0, beta: float = 0.5) -> Method:
-    """The term of `der`, plus `beta` times the mean TD loss of the rows of earlier tasks."""
+    """The term of `der`, plus `beta` times the mean TD loss of the rows of earlier tasks.
+
+    At strength 0 it does nothing: those rows then count in the TD loss like any others.
+    """
+    if strength == 0:
+        return replace(distill(model, strength=0.0), name="derpp")
 
     def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
         td_loss = mean_where(batch["weight"] * model.td_loss(theta, batch), batch["old"])

@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents import DQN, Method
+from agents.flat import FlatNetwork
+from agents.model import Model
+from agents.values import make_values
 
 TASKS = np.ones((3, 3), bool)
 
@@ -39,6 +42,8 @@ def call() -> Callable[..., torch.Tensor]:
         theta = state["theta"] if theta is None else theta
         q = agent.learner.model.q(theta, batch)
         return method.loss(theta, method.own(state), batch, q)
+
+    return of
 
 
 @pytest.fixture
@@ -110,3 +115,46 @@ def learned(agent, rows, learn) -> Callable[..., Tensor]:
         return torch.as_tensor(mine.state["theta"])
 
     return after
+
+
+class Heads(nn.Module):
+    """Q(s, a) of task k is weight[k, a] times s."""
+
+    def __init__(self, tasks: int, actions: int, inputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(tasks, actions, inputs))
+
+    def forward(self, obs: Tensor, task: Tensor) -> Tensor:
+        return torch.einsum("nai,ni->na", self.weight[task], obs)
+
+
+@pytest.fixture
+def linear():
+    """Two tasks, two actions of which the first task lacks one, two inputs, squared errors."""
+    valid = torch.tensor([[True, False], [True, True]])
+    return Model(FlatNetwork(Heads(2, 2, 2)), make_values("expectation", 1, 0.0, 5.0), valid)
+
+
+@pytest.fixture
+def theta():
+    """Of `linear`: in either task Q(s) = s."""
+    return torch.tensor([1.0, 0, 0, 1, 1, 0, 0, 1])
+
+
+@pytest.fixture
+def two_rows():
+    """Prepared rows of `linear`: s = (1, 2) and (3, 0), with TD errors 3 and 1 in `theta`."""
+
+    def of(task: int) -> dict[str, Tensor]:
+        return {
+            "seen": torch.tensor([[1.0, 2], [3, 0]]),
+            "task": torch.tensor([task, task]),
+            "valid": torch.tensor([[True, task == 1]] * 2),
+            "action": torch.tensor([0, task]),
+            "following": torch.tensor([[2.0], [5]]),
+            "scaled_reward": torch.tensor([3.0, 1 if task else 4]),
+            "worth": torch.tensor([0.5, 0]),
+            "noise": torch.zeros(3, 0),
+        }
+
+    return of

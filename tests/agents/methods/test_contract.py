@@ -1,5 +1,8 @@
 """What holds for every method that can be chosen by name, and for all of them together."""
 
+import inspect
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +21,21 @@ def together() -> str:
 
 
 CHOICES = [*METHODS, together()]
+
+
+# Methods that pull weights to where an ended task left them.
+KEEPERS = ("l2_previous", "ewc", "mas", "si", "rwalk")
+
+
+def without_strength() -> list[str]:
+    """Every method that has a strength, at 0, with each of its ways to step."""
+    found = []
+    for name, build in METHODS.items():
+        options = inspect.signature(build, eval_str=True).parameters
+        steps = get_args(options["step"].annotation) if "step" in options else ()
+        if "strength" in options:
+            found += [f"{name}:strength=0" + f",step={step}" * bool(step) for step in steps or [""]]
+    return found
 
 
 @pytest.fixture(params=CHOICES)
@@ -52,7 +70,8 @@ def test_a_member_learns_the_same_alone_and_among_others(methods, agent, rows, l
     train(together, rows, learn, (4, 7, 1), range(10))
     train(alone, rows, learn, (7,), range(10))
     for name, tensor in alone.state.items():
-        assert np.allclose(tensor[0], together.state[name][1], rtol=1e-4, atol=1e-5), name
+        nearly = 1e-5 * max(1.0, float(tensor.to(torch.float64).abs().max()))
+        assert np.allclose(tensor[0], together.state[name][1], rtol=1e-4, atol=nearly), name
 
 
 def test_a_restored_agent_learns_on_bit_by_bit(methods, agent, rows, learn, same):
@@ -62,3 +81,29 @@ def test_a_restored_agent_learns_on_bit_by_bit(methods, agent, rows, learn, same
     for each in (original, restored):
         train(each, rows, learn, (0, 1), range(7, 10))
     assert same(original.state_dict(), restored.state_dict())
+
+
+@pytest.mark.parametrize("methods", without_strength())
+def test_without_strength_the_weights_are_those_of_textbook_dqn_bit_by_bit(
+    methods, agent, rows, learn, same
+):
+    plain, mine = agent(head="per_task"), agent(head="per_task", methods=methods)
+    for each in (plain, mine):
+        train(each, rows, learn, (0,), range(10))
+    assert all(same(plain.state[name], mine.state[name]) for name in ("theta", "target"))
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+def test_a_huge_strength_holds_what_is_important_and_lets_the_rest_move(name, agent, rows, learn):
+    mine = agent(head="per_task", methods=f"{name}:strength=1e8")
+    for step in range(10):
+        learn(mine, rows((step,), task=0))
+    mine.end_task(rows((50,), n=16, task=0))
+    mine.start_task(1, reset_optimizer=False)
+    before, important = mine.state["theta"], mine.state[f"{name}.importance"] > 1e-2
+    for step in range(30):
+        learn(mine, rows((100 + step,), task=1), lr=3e-2)
+    moved = (mine.state["theta"] - before).abs()
+    assert torch.isfinite(moved).all()
+    assert 0 < moved[important].max() < 1e-4
+    assert name == "l2_previous" or moved[~important].max() > 0.1

@@ -30,7 +30,7 @@ def test_its_loss_is_the_distance_plus_beta_times_the_mean_td_loss_of_old_rows(
 
 
 def test_rows_weigh_in_it_what_the_memory_says(half_old, prepared, call):
-    mine, data = half_old("derpp:strength=0,beta=1")
+    mine, data = half_old("derpp:strength=1e-30,beta=1")
     batch = prepared(mine, data)
     batch["weight"] = torch.arange(16.0)
     per_row = mine.learner.model.td_loss(mine.state["theta"][0], batch)

@@ -1,0 +1,84 @@
+"""RWalk: EWC's importance from a running Fisher, plus a score of the way that the weights took.
+
+Source: Chaudhry et al. 2018 (arXiv 1801.10112): the Fisher is a moving average over the steps
+(equation 6), the score the drop of the loss over a few steps (equation 7) per step length in that
+Fisher, and the importance the sum of the two (equation 8). The scores of earlier tasks and of the
+one that ends are averaged; negative ones count as 0.
+
+Deviations: Fisher and score are each divided by their mean over the weights that have any rather
+than by their maximum, which a single weight decides. The average is slow (`rate` 0.01 in place of
+the paper's 0.9, which keeps little but the last minibatch). The Fisher is that of the minibatch's
+mean gradient, which costs nothing and is too small by about the size of the batch.
+"""
+
+import torch
+from torch import Tensor
+
+from agents.methods.method import Batch, Method, State
+from agents.methods.quadratic import Step, nothing_important, quadratic, unit_mean
+from agents.model import Model
+
+
+def rwalk(
+    model: Model,
+    *,
+    strength: float = 100.0,
+    step: Step = "implicit",
+    rate: float = 0.01,
+    interval: int = 10,
+    damping: float = 1e-7,
+) -> Method:
+    """Half of `strength` times the squared distance to earlier weights, by Fisher and score.
+
+    Args:
+        model: The network.
+        strength: Of the pull; twice the paper's lambda.
+        step: See `agents.methods.quadratic`.
+        rate: Share of the newest minibatch in the running Fisher.
+        interval: Steps over which a drop of the loss is measured.
+        damping: Added to the length of a step, in units of divergence.
+
+    Raises:
+        ValueError: A rate above 1, or an interval or a damping of 0.
+    """
+    if not 0 < rate <= 1:
+        raise ValueError(f"rwalk:rate must lie above 0 and up to 1, got {rate}")
+    for option, value in {"interval": interval, "damping": damping}.items():
+        if value == 0:
+            raise ValueError(f"rwalk:{option} must be positive, got 0")
+
+    def init(theta: Tensor) -> State:
+        zeros = torch.zeros_like(theta)
+        kept = {name: zeros.clone() for name in ("fisher", "drop", "score", "earlier_score")}
+        steps = torch.zeros((), dtype=torch.int64, device=theta.device)
+        return nothing_important(theta) | kept | {"start": theta.clone(), "steps": steps}
+
+    def observe(
+        theta: Tensor, state: State, before: Tensor, gradient: Tensor, batch: Batch
+    ) -> State:
+        square, steps = gradient.square(), state["steps"] + 1
+        fisher = torch.where(steps == 1, square, torch.lerp(state["fisher"], square, rate))
+        drop = state["drop"] - gradient * (theta - before)
+        length = 0.5 * fisher * (theta - state["start"]).square()
+        due = steps % interval == 0
+        return state | {
+            "fisher": fisher,
+            "drop": torch.where(due, 0, drop),
+            "score": state["score"] + torch.where(due, drop / (length + damping), 0),
+            "start": torch.where(due, theta, state["start"]),
+            "steps": steps,
+        }
+
+    def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
+        first = not bool(state["importance"].any())
+        score = state["score"] if first else 0.5 * (state["earlier_score"] + state["score"])
+        return theta, state | {
+            "importance": unit_mean(state["fisher"]) + unit_mean(score.clamp(min=0)),
+            "anchor": theta.clone(),
+            "start": theta.clone(),
+            "earlier_score": score,
+            "score": torch.zeros_like(theta),
+            "drop": torch.zeros_like(theta),
+        }
+
+    return quadratic("rwalk", strength, step, init=init, observe=observe, end_task=end_task)
