@@ -1,7 +1,6 @@
 """One typed configuration: what a run trains on, how, and where it is kept."""
 
 import dataclasses
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Literal, get_args
 from agents import AGENTS, NETWORKS, DQNOptions
 from agents.methods import make_methods
 from buffers import BUFFERS, MEMORIES
+from buffers.names import check_known
 
 Compile = Literal["auto", "on", "off"]
 
@@ -111,9 +111,9 @@ class Config(Flags):
         """
         DQNOptions.__post_init__(self)
         make_methods(self)
-        _choose("compile", self.compile, dict.fromkeys(get_args(Compile)))
+        check_known("compile", self.compile, get_args(Compile))
         for field, registry in _REGISTRIES.items():
-            _choose(field, getattr(self, field), registry)
+            check_known(field, getattr(self, field), registry)
         for field in _POSITIVE:
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
@@ -171,11 +171,3 @@ _SHARES = (
     "lasting_fraction",
     "adapt_fraction",
 )
-
-
-def _choose(field: str, value: str, registry: dict[str, Any]) -> None:
-    if value in registry:
-        return
-    close = difflib.get_close_matches(value, registry, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(registry)}"
-    raise ValueError(f"unknown {field} {value!r}; {hint}")

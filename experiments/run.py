@@ -77,11 +77,15 @@ class Run:
     Args:
         config: What to train, and how; `run.config` says it of the agent as it is.
         folder: Where the run's files go.
+
+    Attributes:
+        fixed: Fields of the configuration that the agent could not leave as they were given.
     """
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:
-        config = dataclasses.replace(config, **unlike(config.agent, config))
-        self.config, self.folder = config, folder
+        self.fixed = unlike(config.agent, config)
+        self.config = config = dataclasses.replace(config, **self.fixed)
+        self.folder = folder
         self.sequence = parse_sequence(config.envs, config.steps)
         self.space = SharedSpace.of(self.sequence.tasks)
         self._check_network()

@@ -9,9 +9,11 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer, Common
+from buffers.columns import checked_errors
 from buffers.coreset.features import Features, Source
 from buffers.coreset.reasons import Reason, Reasons
 from buffers.coreset.slots import Slots
+from buffers.names import check_known
 from buffers.selection import SELECTIONS, represented
 
 
@@ -59,8 +61,7 @@ class CoresetBuffer(Buffer):
     ) -> None:
         super().__init__(capacity, **common)
         self.selection = selection or self._default
-        if self.selection not in SELECTIONS:
-            raise ValueError(f"selection {selection!r} is unknown; choose of {[*SELECTIONS]}")
+        check_known("selection", self.selection, SELECTIONS)
         if not 0 < staging < 1:
             raise ValueError(f"staging {staging}: choose a share of the rows above 0 and below 1")
         self._rule = SELECTIONS[self.selection]
@@ -96,14 +97,13 @@ class CoresetBuffer(Buffer):
         """Tell how wrong the learner was on the rows at `index`; only "gss" asks for it.
 
         Raises:
-            ValueError: an error is not finite. The buffer then stays as it was.
+            ValueError: an error is missing or not finite. The buffer then stays as it was.
         """
         if "error" not in self._wants:
             return
-        if not np.isfinite(td_error).all():
-            raise ValueError("td_error: expected finite numbers, given NaN or infinity")
-        held = self._stored(index)
-        self._reasons["error"][index[held]] = td_error[held]
+        slots, error = checked_errors(index, td_error)
+        held = self._stored(slots)
+        self._reasons["error"][slots[held]] = error[held]
 
     def clear(self) -> None:
         """Drop all rows and what is known of the stream. `seen` and the random stream go on."""

@@ -301,12 +301,13 @@ def test_errors_decide_what_gradients_keep(make_rows, shape):
     assert all(kept)
 
 
-def test_an_error_that_is_no_number_is_refused(assert_equal):
+@pytest.mark.parametrize("error", [[1, np.nan], [1, 2, 3]])
+def test_an_error_that_is_no_number_or_of_no_row_is_refused(error, assert_equal):
     buffer = on_a_line(4, GradientBuffer)
     slots = buffer.add(line([1, 2]))
     before = buffer.state_dict()
-    with pytest.raises(ValueError, match="td_error: expected finite"):
-        buffer.feedback(slots, np.array([1, np.nan]))
+    with pytest.raises(ValueError, match=r"^feedback: expected .* TD errors, given .*\Z"):
+        buffer.feedback(slots, np.array(error))
     buffer.feedback(np.array([3, -1, 9]), np.ones(3) * 7)  # nothing is there
     assert_equal(buffer.state_dict(), before)
 
@@ -359,7 +360,7 @@ def test_images_can_be_chosen():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"selection": "best"}, "selection 'best' is unknown"),
+        ({"selection": "best"}, "unknown selection 'best'; known are k_center"),
         ({"staging": 0}, "staging 0"),
         ({"staging": 1}, "staging 1"),
         ({"features": "colour"}, "no column 'colour'"),
