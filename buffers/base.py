@@ -145,7 +145,8 @@ class StoredRows:
         """Say what is held, as JSON can hold it: rows, bytes, share per task, ages in rows.
 
         Where columns have frames, also how many the rows refer to, how many distinct ones these
-        are, the bytes they take, and the bytes saved by storing each once.
+        are, the bytes they take, and the bytes saved by storing each once. Last what the rule of
+        the buffer knows, such as `score`.
         """
         return {
             "kind": type(self).__name__,
@@ -155,7 +156,12 @@ class StoredRows:
             "bytes": self.nbytes,
             **contents(self._tasks(), self.ages()),
             **self._storage.describe(self.rows()),
+            **self._known(),
         }
+
+    def _known(self) -> dict[str, Any]:
+        """What the rule of the buffer knows of its rows, as JSON can hold it."""
+        return {}
 
     def _tasks(self) -> np.ndarray:
         """Task of each stored row, in the order of `rows()`."""

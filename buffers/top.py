@@ -48,13 +48,13 @@ class TopBuffer(Buffer):
         super().clear()
         self._forget_lowest()
 
-    def describe(self) -> dict[str, Any]:
-        """Say what is held, as `Buffer.describe`, and the scores known of it, None if there are."""
+    def _known(self) -> dict[str, Any]:
+        """The scores known, None if there are none."""
         score = (self._key[: len(self)] >> np.uint64(32)).astype(np.uint32).view(np.float32)
         known = score[np.isfinite(score)].astype(np.float64)
         levels = np.quantile(known, [0, 0.5, 1]).tolist() if len(known) else []
         found = dict(zip(("min", "median", "max"), levels, strict=False))
-        return super().describe() | {"score": found or None}
+        return {"score": found or None}
 
     def _score(self, rows: Rows) -> np.ndarray:
         """What each of the offered rows is worth, 0 or more, no NaN; float32 [n]."""

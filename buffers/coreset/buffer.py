@@ -84,14 +84,14 @@ class CoresetBuffer(Buffer):
         """Say why each of the rows at `index` [n] is held. Raises ValueError where none is."""
         return self._reasons.of(self._checked_index(index), self.selection)
 
-    def describe(self) -> dict[str, Any]:
-        """Say what is held and why: as of `StoredRows.describe`, and the reasons in aggregate."""
+    def _known(self) -> dict[str, Any]:
+        """The reasons in aggregate."""
         about = {
             "selection": self.selection,
             "chosen": len(self._slots.chosen),
             "new": len(self._slots.new),
         }
-        return super().describe() | about | self._reasons.describe(self._slots.chosen)
+        return about | self._reasons.describe(self._slots.chosen)
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell how wrong the learner was on the rows at `index`; only "gss" asks for it.

@@ -57,11 +57,12 @@ def test_every_rule_is_a_memory_to_choose():
 @pytest.mark.parametrize("rule", ["k_center", "coverage", "facility"])
 def test_of_a_lopsided_stream_a_coreset_covers_more_than_a_reservoir(rule):
     covered = []
+    reference = np.concatenate([lopsided(100, seed)["state"] for seed in range(40)])
     for kind in (ReservoirBuffer, MEMORIES[rule]):
         buffer = kind(50, state=Column((2,)), seed=1)
         for seed in range(40):
             buffer.add(lopsided(100, seed))
-        covered.append(coverage(buffer.read(buffer.rows())["state"]))
+        covered.append(coverage(buffer.read(buffer.rows())["state"], reference))
     assert covered[1] > 5 * covered[0]
 
 
