@@ -95,7 +95,7 @@ class Run:
         self.compiled = compiles(config, self.total_steps)
         if self.compiled:
             self.agent.compile()
-        self.memories = Memories.make(config, self.space, self.agent.needs_q)
+        self.memories = Memories.make(config, self.space, self.agent)
         self.nstep = NStep(config.n_step, config.discount, config.seeds * config.num_envs)
         self.evaluator = Evaluator(self.sequence, self.space, self.seeds)
         self.clock, self.history = Clock(), History()
