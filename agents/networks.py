@@ -2,7 +2,8 @@
 
 A network is any module with `forward(obs [batch, *shape], task [batch]) -> [batch, actions]`, or
 `[batch, actions, atoms]` where it predicts a distribution of returns. To add one: write it, and add
-a line to NETWORKS.
+a line to NETWORKS. If it has `features(obs, task) -> [batch, numbers]`, what its last layer sees,
+coresets can compare rows by that.
 """
 
 from collections.abc import Callable
