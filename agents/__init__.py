@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from agents.agent import Agent
+from agents.agent import Agent, Features
 from agents.dqn import DQN, NonFiniteLoss
 from agents.methods import METHODS, Method
 from agents.networks import NETWORKS, NetworkSpec
@@ -23,6 +23,7 @@ __all__ = [
     "NETWORKS",
     "Agent",
     "DQNOptions",
+    "Features",
     "Method",
     "NetworkSpec",
     "NonFiniteLoss",

@@ -1,12 +1,15 @@
 """What the training loop asks of an agent, whoever wrote it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from agents.exploration import Exploration
 from agents.methods import Method
+
+Features = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""`features(obs, task)`: what the last layer sees of [n, *shape] and [n], as [n, numbers]."""
 
 
 class Agent(Protocol):
@@ -22,6 +25,7 @@ class Agent(Protocol):
     def compile(self) -> None: ...  # noqa: D102
     def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray: ...  # noqa: D102
     def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray: ...  # noqa: D102
+    def features_of(self, member: int) -> Features: ...  # noqa: D102
     def act(  # noqa: D102
         self, obs: np.ndarray, task: int, epsilon: float, lasting: bool = True
     ) -> np.ndarray: ...

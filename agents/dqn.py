@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from agents import scales
+from agents.agent import Features
 from agents.compiling import Compiled
 from agents.exploration import Exploration
 from agents.flat import FlatNetwork
@@ -20,7 +21,7 @@ from agents.learner import Batch, Info, Learner, LearnerState
 from agents.members import each_member, stack
 from agents.methods import make_methods
 from agents.model import Model
-from agents.networks import NETWORKS, NetworkSpec
+from agents.networks import NETWORKS, NetworkSpec, Penultimate
 from agents.options import DQNOptions
 from agents.values import make_values
 
@@ -113,6 +114,24 @@ class DQN:
         tasks = [torch.full((len(part),), task) for part in parts]
         values = [self.learner.q(own, noise, *each) for each in zip(parts, tasks, strict=True)]
         return torch.cat(values).numpy()
+
+    def features_of(self, member: int) -> Features:
+        """What one member's last layer sees of observations, as the member is when asked.
+
+        Raises:
+            ValueError: The network does not tell.
+        """
+        network = FlatNetwork(Penultimate(self.learner.model.network.network))
+        noise = torch.zeros(network.noise_size)
+
+        @torch.no_grad()
+        def features(obs: np.ndarray, task: np.ndarray) -> np.ndarray:
+            own = _member(self.state, member)
+            tasks = torch.from_numpy(task).long()
+            seen = self.learner.see(own, torch.from_numpy(obs), tasks)
+            return network(own["theta"], noise, seen, self.learner.model.context(tasks)).numpy()
+
+        return features
 
     def act(self, obs: np.ndarray, task: int, epsilon: float, lasting: bool = True) -> np.ndarray:
         """Each environment's next action while learning, `[members, envs]`.

@@ -2,12 +2,14 @@
 
 A network is any module with `forward(obs [batch, *shape], task [batch]) -> [batch, actions]`, or
 `[batch, actions, atoms]` where it predicts a distribution of returns. To add one: write it, and add
-a line to NETWORKS.
+a line to NETWORKS. If it has `features(obs, task) -> [batch, numbers]`, what its last layer sees,
+coresets can compare rows by that.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -158,8 +160,7 @@ class QNetwork(nn.Module):
 
     def forward(self, obs: Tensor, task: Tensor) -> Tensor:
         """[batch, *shape], [batch] -> [batch, actions, atoms]."""
-        context = _one_hot(task, self.context_size, obs.dtype) if self.context_size else None
-        features = self.torso(obs, context)
+        features = self.features(obs, task)
         advantage = self.advantage(features).view(-1, self.heads, self.actions, self.atoms)
         outputs = self._own_head(advantage, task)
         if self.value is None:
@@ -167,12 +168,37 @@ class QNetwork(nn.Module):
         value = self.value(features).view(-1, self.heads, 1, self.atoms)
         return self._own_head(value, task) + outputs - outputs.mean(1, keepdim=True)
 
+    def features(self, obs: Tensor, task: Tensor) -> Tensor:
+        """What the last layers see: [batch, *shape], [batch] -> [batch, features]."""
+        context = _one_hot(task, self.context_size, obs.dtype) if self.context_size else None
+        return self.torso(obs, context)
+
     def _own_head(self, outputs: Tensor, task: Tensor) -> Tensor:
         """[batch, heads, actions, atoms] -> each row's own head, [batch, actions, atoms]."""
         if self.heads == 1:
             return outputs[:, 0]
         own = task[:, None, None, None].expand(-1, 1, *outputs.shape[2:])
         return outputs.gather(1, own)[:, 0]
+
+
+class Penultimate(nn.Module):
+    """A network up to its last layers, with parameters in the same order.
+
+    Raises:
+        ValueError: The network does not tell its features.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        if not hasattr(network, "features"):
+            kind = type(network).__name__
+            raise ValueError(f"a {kind} does not tell its features: give it features(obs, task)")
+        self.network: Any = network
+
+    def forward(self, obs: Tensor, task: Tensor) -> Tensor:
+        """[batch, *shape], [batch] -> [batch, features]."""
+        features: Tensor = self.network.features(obs, task)
+        return features
 
 
 def _join(seen: Tensor, context: Tensor | None) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.agent import Features
 from agents.dqn import NonFiniteLoss
 from agents.exploration import Exploration
 from agents.methods import Method
@@ -105,6 +106,10 @@ class SB3Agent:
     def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray:
         """One member's Q values of observations of one task, `[batch, actions]`."""
         return np.where(self._valid[task], self._models[member].q(obs), -np.inf)
+
+    def features_of(self, member: int) -> Features:
+        """What one member's last layer sees of observations, as the member is when asked."""
+        return lambda obs, task: self._models[member].features(obs)
 
     def act(self, obs: np.ndarray, task: int, epsilon: float, lasting: bool = True) -> np.ndarray:
         """Each environment's next action while learning, `[members, envs]`."""

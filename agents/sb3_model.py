@@ -96,6 +96,15 @@ class Model:
         outputs = self._online(torch.from_numpy(obs))
         return (outputs.mean(1) if self._is_quantile else outputs).numpy()
 
+    @torch.no_grad()
+    def features(self, obs: np.ndarray) -> np.ndarray:
+        """What the last layer sees, [batch, numbers]."""
+        online = self._online
+        seen = online.extract_features(torch.from_numpy(obs), online.features_extractor)
+        layers = online.quantile_net if self._is_quantile else online.q_net
+        features: np.ndarray = layers[:-1](seen).numpy()
+        return features
+
     def train(self, data: Mapping[str, np.ndarray], weight: np.ndarray, lr: float) -> np.ndarray:
         """SB3's gradient step on these rows; returns their TD errors."""
         self._rows.put(data, weight)

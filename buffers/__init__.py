@@ -63,9 +63,17 @@ MEMORIES: dict[str, Callable[..., Buffer]] = {
     if isinstance(kind, type) and issubclass(kind, Buffer) and not issubclass(kind, TaskBuffer)
 }
 
+# What can hold the recent rows of a HybridBuffer.
+RECENT: dict[str, Callable[..., Buffer]] = {
+    name: kind
+    for name, kind in MEMORIES.items()
+    if isinstance(kind, type) and issubclass(kind, ReplayBuffer)
+}
+
 __all__ = [
     "BUFFERS",
     "MEMORIES",
+    "RECENT",
     "BalancedReservoir",
     "Buffer",
     "Column",

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from buffers import state as saved
-from buffers.columns import Column, checked_columns
+from buffers.columns import Column, checked_columns, checked_index
 from buffers.layout import Batch
+from buffers.names import check_known
 from buffers.nested import flat, nested
 from buffers.rows import Intake
 from buffers.storage import Storage
@@ -49,7 +50,8 @@ class StoredRows:
         self._intake = Intake(self._storage.layout)
 
     def _make_storage(self, storage: Kind, path: str | PathLike[str] | None) -> Storage:
-        if (storage, path is None) not in (("memory", True), ("memmap", False)):
+        check_known("storage", storage, get_args(Kind))
+        if (storage == "memmap") != (path is not None):
             raise ValueError(f"storage {storage!r}, path {path}: memmap needs one, memory none")
         if path is None:
             return Storage(self.columns, self._capacity)
@@ -104,7 +106,7 @@ class StoredRows:
         return ages
 
     def read(self, index: ArrayLike) -> dict[str, Any]:
-        """Copy the rows at `index` [n]. Raises ValueError where none is stored."""
+        """Copy the rows at `index` [n], whole numbers. Raises ValueError where none is stored."""
         return self._take(self._checked_index(index))
 
     def _take(self, slots: np.ndarray, out: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -130,7 +132,7 @@ class StoredRows:
         self._storage.commit(self.seen, self._added)
 
     def _checked_index(self, index: ArrayLike) -> np.ndarray:
-        slots = np.asarray(index, np.int64).reshape(-1)
+        slots = checked_index(index).reshape(-1)
         self._check_index(slots)
         return slots
 
@@ -143,7 +145,8 @@ class StoredRows:
         """Say what is held, as JSON can hold it: rows, bytes, share per task, ages in rows.
 
         Where columns have frames, also how many the rows refer to, how many distinct ones these
-        are, the bytes they take, and the bytes saved by storing each once.
+        are, the bytes they take, and the bytes saved by storing each once. Last what the rule of
+        the buffer knows, such as `score`.
         """
         return {
             "kind": type(self).__name__,
@@ -153,7 +156,12 @@ class StoredRows:
             "bytes": self.nbytes,
             **contents(self._tasks(), self.ages()),
             **self._storage.describe(self.rows()),
+            **self._known(),
         }
+
+    def _known(self) -> dict[str, Any]:
+        """What the rule of the buffer knows of its rows, as JSON can hold it."""
+        return {}
 
     def _tasks(self) -> np.ndarray:
         """Task of each stored row, in the order of `rows()`."""

@@ -197,13 +197,21 @@ def _loses(given: np.dtype, dtype: np.dtype) -> bool:
     return given.kind == "f" and dtype.kind in "iu"
 
 
+def checked_index(index: ArrayLike) -> np.ndarray:
+    """Return where rows are as int64, in the shape given; ValueError unless whole numbers."""
+    given = np.asarray(index)
+    if given.dtype.kind not in "iu" and given.size:  # an empty list is of floats
+        raise ValueError(f"index: expected whole numbers, given {given.dtype}")
+    return given.astype(np.int64, copy=False)
+
+
 def checked_errors(index: ArrayLike, td_error: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return index, int64 [n], and TD errors, float64 [n].
 
     Raises:
-        ValueError: they are not as many, or an error is NaN or infinite.
+        ValueError: they are not as many, or an index is no whole number, or an error not finite.
     """
-    slots, error = np.asarray(index, np.int64), np.asarray(td_error, np.float64)
+    slots, error = checked_index(index), np.asarray(td_error, np.float64)
     if slots.ndim != 1 or slots.shape != error.shape:
         given = f"{list(slots.shape)} and {list(error.shape)}"
         raise ValueError(f"feedback: expected as many rows as TD errors, given {given}")

@@ -106,9 +106,9 @@ class EpisodeReservoir(Buffer):
         kept = f"{len(self._kept):,} of {self._ended:,} episodes that ended"
         return f"all that fit into {self._capacity:,} rows, {kept}, are held{long}"
 
-    def describe(self) -> dict[str, Any]:
-        """Say what is held, as `Buffer.describe`, and how many episodes and waiting rows."""
-        return super().describe() | {
+    def _known(self) -> dict[str, Any]:
+        """How many episodes there are and were, and how many rows wait."""
+        return {
             "episodes": len(self._kept),
             "episodes_ended": self._ended,
             "episodes_passed_over": self._passed_over,

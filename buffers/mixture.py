@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer
-from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors
+from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors, checked_index
 from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
 from buffers.rows import Intake, as_rows
@@ -173,9 +173,8 @@ class MixtureBuffer:
         return np.concatenate([part.ages() for part in self._parts])
 
     def read(self, index: ArrayLike) -> dict[str, Any]:
-        """Copy the rows at `index` [n]. Raises ValueError where none is stored."""
-        slots = np.asarray(index, np.int64).reshape(-1)
-        self._check_index(slots)
+        """Copy the rows at `index` [n], whole numbers. Raises ValueError where none is stored."""
+        slots = self._checked_index(index)
         data = self.batch(len(slots)).columns()
         for part, rows, own in self._by_part(slots):
             for name, values in flat(part.read(own)).items():
@@ -184,11 +183,15 @@ class MixtureBuffer:
 
     def write(self, index: ArrayLike, **columns: ArrayLike | Mapping[str, Any]) -> None:
         """Overwrite the given columns of the rows at `index`; see `StoredRows.write`."""
-        slots = np.asarray(index, np.int64).reshape(-1)
-        self._check_index(slots)
+        slots = self._checked_index(index)
         values = checked_columns(self.columns, flat(columns), len(slots))
         for part, rows, own in self._by_part(slots):
             part.write(own, **{name: v[rows] for name, v in values.items()})
+
+    def _checked_index(self, index: ArrayLike) -> np.ndarray:
+        slots = checked_index(index).reshape(-1)
+        self._check_index(slots)
+        return slots
 
     def _check_index(self, slots: np.ndarray) -> None:
         for part, _, own in self._by_part(slots):

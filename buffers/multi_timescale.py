@@ -84,10 +84,10 @@ class MultiTimescaleBuffer(Buffer):
         super().clear()
         self._arrange([], [])
 
-    def describe(self) -> dict[str, Any]:
-        """Say what is held, as `Buffer.describe`, and the rows of each sub-buffer."""
-        held = {"sub_buffers": [len(part) for part in self._cascade()]}
-        return super().describe() | held | {"overflow": len(self._overflow)}
+    def _known(self) -> dict[str, Any]:
+        """The rows of each sub-buffer."""
+        held = [len(part) for part in self._cascade()]
+        return {"sub_buffers": held, "overflow": len(self._overflow)}
 
     def _admit(self, rows: Rows) -> np.ndarray:
         # One draw per row, in the order of the rows: a batch draws what its rows would one by one.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Unpack
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer, Common, uniform
@@ -111,6 +112,29 @@ class TaskBuffer(Buffer):
         index, td_error = checked_errors(index, td_error)
         for part, mine, slots in self._by_part(index):
             part.feedback(slots, td_error[mine])
+
+    def reasons(self, index: ArrayLike) -> list[Any]:
+        """Say why each of the rows at `index` [n] is held, as `CoresetBuffer.reasons` does.
+
+        Raises:
+            ValueError: no row is stored there, or the buffers of the tasks give no reasons.
+        """
+        slots = self._checked_index(index)
+        found: dict[int, Any] = {}
+        for part, mine, local in self._by_part(slots):
+            if not hasattr(part, "reasons"):
+                raise ValueError(f"a {type(part).__name__} gives no reasons; use a coreset")
+            found |= dict(zip(mine.tolist(), part.reasons(local), strict=True))
+        return [found[row] for row in range(len(slots))]
+
+    def _known(self) -> dict[str, Any]:
+        """Of each task's buffer the rows held and offered, and what its rule knows."""
+        parts = self._parts.items()
+        about = {
+            str(task): {"rows": len(part), "seen": part.seen, **part._known()}
+            for task, part in parts
+        }
+        return {"parts": about}
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)

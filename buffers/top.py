@@ -12,10 +12,12 @@ from typing import Any, Unpack
 import numpy as np
 
 from buffers.buffer import Buffer, Common
+from buffers.columns import checked_errors
 from buffers.rows import Rows
 from buffers.state import check_array
 from buffers.storage import last_writes
 
+LARGEST = np.finfo(np.float32).max  # beyond it is what nobody has been told of
 TIE = np.uint64(2**32 - 1)  # the bits of a key that decide between equal scores
 
 
@@ -46,13 +48,13 @@ class TopBuffer(Buffer):
         super().clear()
         self._forget_lowest()
 
-    def describe(self) -> dict[str, Any]:
-        """Say what is held, as `Buffer.describe`, and the scores known of it, None if there are."""
+    def _known(self) -> dict[str, Any]:
+        """The scores known, None if there are none."""
         score = (self._key[: len(self)] >> np.uint64(32)).astype(np.uint32).view(np.float32)
         known = score[np.isfinite(score)].astype(np.float64)
         levels = np.quantile(known, [0, 0.5, 1]).tolist() if len(known) else []
         found = dict(zip(("min", "median", "max"), levels, strict=False))
-        return super().describe() | {"score": found or None}
+        return {"score": found or None}
 
     def _score(self, rows: Rows) -> np.ndarray:
         """What each of the offered rows is worth, 0 or more, no NaN; float32 [n]."""
@@ -171,9 +173,9 @@ class SurpriseBuffer(TopBuffer):
             ValueError: no row is stored there, or an error is missing or not finite. The buffer
                 then stays as it was.
         """
-        slots, error = self._checked_index(index), np.abs(np.asarray(td_error, np.float32))
-        if error.shape != slots.shape or not np.isfinite(error).all():
-            raise ValueError(f"td_error: expected {len(slots)} finite numbers, given {td_error}")
+        slots, td_error = checked_errors(index, td_error)
+        self._check_index(slots)
+        error = np.minimum(np.abs(td_error), LARGEST).astype(np.float32)
         last = last_writes(slots)
         told = last[last >= 0]
         self._key[told] = _shifted(error[last >= 0]) | self._key[told] & TIE

@@ -39,22 +39,36 @@ def effective_size(index: np.ndarray, weight: np.ndarray) -> float:
     return float(total.sum() ** 2 / np.square(total).sum())
 
 
-def coverage(states: np.ndarray) -> float:
+def coverage(states: np.ndarray, reference: np.ndarray | None = None) -> float:
     """Share of rows that are somewhere else than all others, from above 0 to 1.
 
-    Space is cut into cells half a standard deviation of these rows wide; the figure is the number
-    of cells with a row, over the number of rows. Near 1 no row is redundant; a memory full of
-    near-copies has little. Of many rows 5,000 are looked at, evenly spread.
+    Space is cut into cells half a standard deviation wide; the figure is the number of cells with a
+    row, over the number of rows. Near 1 no row is redundant; a memory full of near-copies has
+    little. Of many rows 5,000 are looked at, evenly spread.
 
     Args:
         states: [rows, *shape], at least one row.
+        reference: [n, *shape], whose deviation counts; by default that of the rows themselves.
+            Figures of two memories can only be compared if both have one reference, such as states
+            of all that was offered, and about as many rows. What does not vary there is left out.
+
+    Raises:
+        ValueError: the reference is empty or of another shape.
     """
-    spread = np.linspace(0, len(states) - 1, min(len(states), CELLS_LOOKED_AT)).astype(int)
-    flat = states[spread].reshape(len(spread), -1).astype(np.float64)
-    width = flat.std(axis=0) / 2
+    scale = states if reference is None else reference
+    if not len(scale) or scale.shape[1:] != states.shape[1:]:
+        expected, given = list(states.shape[1:]), list(scale.shape)
+        raise ValueError(f"reference: expected rows {expected}, given {given}")
+    flat, width = _some(states), _some(scale).std(axis=0) / 2
     varies = width > 0
     cells = np.floor(flat[:, varies] / width[varies]).astype(np.int64)
     return len(np.unique(cells, axis=0)) / len(flat) if varies.any() else 1 / len(flat)
+
+
+def _some(states: np.ndarray) -> np.ndarray:
+    """At most so many rows as are looked at, evenly spread, float64 [rows, numbers]."""
+    spread = np.linspace(0, len(states) - 1, min(len(states), CELLS_LOOKED_AT)).astype(int)
+    return states[spread].reshape(len(spread), -1).astype(np.float64)
 
 
 def contents(task: np.ndarray, ages: np.ndarray) -> dict[str, Any]:

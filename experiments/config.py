@@ -1,17 +1,20 @@
 """One typed configuration: what a run trains on, how, and where it is kept."""
 
 import dataclasses
-import difflib
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from agents import AGENTS, NETWORKS, DQNOptions
 from agents.methods import check_methods
-from buffers import BUFFERS, MEMORIES
+from buffers import BUFFERS, MEMORIES, RECENT
+from buffers.names import check_known
+from experiments.memory_options import check_used
 
 Compile = Literal["auto", "on", "off"]
+CoresetFeatures = Literal["state", "state_action", "penultimate"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,17 @@ class RunOptions:
     another of the registry: see docs/buffers.md."""
     memory: str = "reservoir"
     """What chooses the rows of each task in a hybrid memory: `reservoir`, or another buffer."""
+    recent_kind: str = "fifo"
+    """What holds the recent rows of a hybrid memory: `fifo`, `prioritized` or `rank`."""
+    priority_alpha: float | None = None
+    """Prioritised replay: how much TD errors count, 0: not at all; by default 0.6, by rank 0.7."""
+    priority_beta: float | None = None
+    """Prioritised replay: exponent of importance weights at first; by default 0.4, by rank 0.5."""
+    num_buffers: int | None = None
+    """`multi_timescale`: sub-buffers; by default 20."""
+    coreset_features: CoresetFeatures = "state_action"
+    """What a coreset compares rows by: `state`, `state_action`, or what the network's last layer
+    sees of the state, `penultimate`, as it is at each choice."""
     capacity: int = 50_000
     """Recent transitions kept."""
     rows_per_task: int = 2_000
@@ -113,24 +127,27 @@ class Config(Flags):
         """
         DQNOptions.__post_init__(self)
         check_methods(self.methods)
-        _choose("compile", self.compile, dict.fromkeys(get_args(Compile)))
+        check_known("compile", self.compile, get_args(Compile))
+        check_known("coreset_features", self.coreset_features, get_args(CoresetFeatures))
         for field, registry in _REGISTRIES.items():
-            _choose(field, getattr(self, field), registry)
-        for field in _POSITIVE:
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
-        for field in _NOT_NEGATIVE:
-            if getattr(self, field) < 0:
-                raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
-        for field in _SHARES:
-            if not 0 <= getattr(self, field) <= 1:
-                raise ValueError(f"{field} must lie between 0 and 1, got {getattr(self, field)}")
+            check_known(field, getattr(self, field), registry)
+        self._check(_POSITIVE, lambda value: value >= 1, "be at least 1")
+        self._check(_NOT_NEGATIVE, lambda value: value >= 0, "not be negative")
+        self._check(_SHARES, lambda value: 0 <= value <= 1, "lie between 0 and 1")
+        if self.resume is None:  # what is given beside it is compared with the run's own
+            check_used(self)
         if self.capacity < self.batch_size:
             raise ValueError(
                 f"capacity {self.capacity} cannot hold one batch of {self.batch_size}: raise it"
             )
         if self.name is not None and (Path(self.name).name != self.name or self.name in ("", "..")):
             raise ValueError(f"name must be one folder's name, got {self.name!r}")
+
+    def _check(self, fields: Sequence[str], fits: Callable[[float], bool], what: str) -> None:
+        for field in fields:
+            value = getattr(self, field)
+            if value is not None and not fits(value):
+                raise ValueError(f"{field} must {what}, got {value}")
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as JSON values."""
@@ -157,29 +174,25 @@ _REGISTRIES: dict[str, dict[str, Any]] = {
     "agent": AGENTS,
     "buffer": BUFFERS,
     "memory": MEMORIES,
+    "recent_kind": RECENT,
     "network": NETWORKS,
 }
 FREE_ON_RESUME = {"resume", "logdir", "name", "overwrite"}
 _POSITIVE = (
     *("steps", "capacity", "rows_per_task", "batch_size", "train_interval", "gradient_steps"),
     *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval", "threads"),
+    "num_buffers",
 )
 _NOT_NEGATIVE = (
     *("learning_starts", "eval_interval", "interference_interval", "checkpoint_interval", "seed"),
+    "priority_alpha",
 )
 _SHARES = (
     "memory_share",
+    "priority_beta",
     "epsilon_start",
     "epsilon_end",
     "epsilon_fraction",
     "lasting_fraction",
     "adapt_fraction",
 )
-
-
-def _choose(field: str, value: str, registry: dict[str, Any]) -> None:
-    if value in registry:
-        return
-    close = difflib.get_close_matches(value, registry, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(registry)}"
-    raise ValueError(f"unknown {field} {value!r}; {hint}")

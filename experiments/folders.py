@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from agents import unlike
 from buffers import BUFFERS, ReplayBuffer
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
@@ -27,8 +26,8 @@ def new_run(config: Config) -> tuple[Run, Tracker]:
     if config.name is not None:
         _check_name(config)
     run = Run(config)
-    if other := unlike(config.agent, config):
-        settings = ", ".join(f"{name}={value}" for name, value in other.items())
+    if run.fixed:
+        settings = ", ".join(f"{name}={value}" for name, value in run.fixed.items())
         LOG.warning("%s cannot do otherwise than: %s", config.agent, settings)
     config = run.config
     for warning in idle_parts(run):

@@ -1,31 +1,19 @@
 """The members' memories as one: arrays with a leading axis of members."""
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from buffers import BUFFERS, MEMORIES, Column, Memory, Sample
+from agents import Agent
+from buffers import Column, Memory, Sample
 from buffers.columns import needs_of
 from buffers.views import CELLS_LOOKED_AT, coverage
 from envs import SharedSpace
 from experiments.config import Config
+from experiments.memory_options import kinds_of, make_buffer
 from experiments.seeding import Use, stream
-
-
-def make_buffer(kind: str, options: Mapping[str, Any], **columns: Any) -> Memory:
-    """A registered buffer, given those of the options that its constructor knows."""
-    build = BUFFERS[kind]
-    known = inspect.signature(build).parameters
-    return build(**columns, **{name: value for name, value in options.items() if name in known})
-
-
-def kinds_of(config: Config) -> list[Callable[..., Memory]]:
-    """The buffer of this configuration, and what chooses its rows if something does."""
-    build = BUFFERS[config.buffer]
-    chooses = "kind" in inspect.signature(build).parameters
-    return [build, MEMORIES[config.memory]] if chooses else [build]
 
 
 class Memories:
@@ -42,22 +30,17 @@ class Memories:
         self._out: dict[str, np.ndarray] = {}
 
     @staticmethod
-    def make(config: Config, space: SharedSpace, needs_q: bool) -> "Memories":
-        """Empty memories of this configuration."""
+    def make(config: Config, space: SharedSpace, agent: Agent) -> "Memories":
+        """Empty memories of this configuration, for what this agent learns from."""
         extra = {"discount": Column((), np.float32, 1.0), **needs_of(*kinds_of(config))}
-        if needs_q:
+        if agent.needs_q:
             extra["q"] = Column((space.num_actions,), np.float32, np.nan)
-        columns = {"state": Column(space.shape, space.dtype), "extra": extra}
-        rngs = [stream(config.seed + k, Use.MEMORY) for k in range(config.seeds)]
-        options = {
-            "capacity": config.capacity,
-            "clear_at_switch": config.clear_at_switch,
-            "rows_per_task": config.rows_per_task,
-            "share": config.memory_share,
-            "draw_current": config.draw_current,
-            "kind": MEMORIES[config.memory],
-        }
-        buffers = [make_buffer(config.buffer, options, seed=rng, **columns) for rng in rngs]
+        columns: dict[str, Any] = {"state": Column(space.shape, space.dtype), "extra": extra}
+        buffers = []
+        for member in range(config.seeds):
+            columns["seed"] = stream(config.seed + member, Use.MEMORY)
+            features = partial(agent.features_of, member)
+            buffers.append(make_buffer(config, features, **columns))
         return Memories(buffers, config.num_envs)
 
     @property

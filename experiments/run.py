@@ -89,11 +89,15 @@ class Run:
     Args:
         config: What to train, and how; `run.config` says it of the agent as it is.
         folder: Where the run's files go.
+
+    Attributes:
+        fixed: Fields of the configuration that the agent could not leave as they were given.
     """
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:
-        config = dataclasses.replace(config, **unlike(config.agent, config))
-        self.config, self.folder = config, folder
+        self.fixed = unlike(config.agent, config)
+        self.config = config = dataclasses.replace(config, **self.fixed)
+        self.folder = folder
         self.sequence = parse_sequence(config.envs, config.steps)
         self.space = SharedSpace.of(self.sequence.tasks)
         self._check_network()
@@ -103,7 +107,7 @@ class Run:
         self.compiled = compiles(config, self.total_steps)
         if self.compiled:
             self.agent.compile()
-        self.memories = Memories.make(config, self.space, self.agent.needs_q)
+        self.memories = Memories.make(config, self.space, self.agent)
         self.nstep = NStep(config.n_step, config.discount, config.seeds * config.num_envs)
         self.evaluator = Evaluator(self.sequence, self.space, self.seeds)
         self.clock, self.history = Clock(), History()

@@ -1,10 +1,11 @@
 """The text of `--methods`: names, and options after a colon."""
 
-import difflib
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin
+
+from buffers.names import check_known
 
 Options = dict[str, Any]
 
@@ -29,8 +30,7 @@ def parse_methods(
             raise ValueError(f"none stands alone, without other methods: {text}")
         return {}
     for name in given:
-        if name not in registry:
-            raise ValueError(f"unknown method {name!r}; {_nearest(name, [*registry, 'none'])}")
+        check_known("method", name, [*registry, "none"])
     for pair, reason in conflicts.items():
         if pair <= given.keys():
             raise ValueError(f"{' and '.join(sorted(pair))} cannot work together: {reason}")
@@ -66,9 +66,10 @@ def _note(found: dict[str, dict[str, str]], name: str, option: str) -> None:
 def _options(name: str, build: Callable[..., Any], given: Mapping[str, str]) -> Options:
     parameters = inspect.signature(build, eval_str=True).parameters.values()
     known = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if given and not known:
+        raise ValueError(f"{name} has no options, got {', '.join(given)}")
     for key in given:
-        if key not in known:
-            raise ValueError(f"{name} has no option {key!r}; {_nearest(key, known)}")
+        check_known(f"option of {name}", key, known)
     return {key: _value(name, known[key], text) for key, text in given.items()}
 
 
@@ -91,9 +92,3 @@ def _value(name: str, parameter: inspect.Parameter, text: str) -> Any:
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{where} must be finite and not negative, got {text}")
     return value
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known) or 'none'}"

@@ -31,9 +31,11 @@ def columns_in(infos: Infos, columns: Mapping[str, Column]) -> dict[str, np.ndar
 def timeouts(infos: Infos, n: int) -> np.ndarray:
     """Return which of `n` rows were truncated, bool [n], where infos say `TimeLimit.truncated`."""
     name = "TimeLimit.truncated"
-    found = dict(_found(infos or {}, {name: Column((), np.bool_)}))
-    truncated: np.ndarray = found.get(name, np.zeros(n, bool)).astype(bool)
-    return truncated
+    if not infos or isinstance(infos, Mapping):
+        found = dict(_found(infos or {}, {name: Column((), np.bool_)}))
+        truncated: np.ndarray = found.get(name, np.zeros(n, bool)).astype(bool)
+        return truncated
+    return np.array([bool(info.get(name)) for info in infos])
 
 
 def _found(

@@ -7,7 +7,7 @@ from buffers.coreset.buffer import (
     GradientBuffer,
     HerdingBuffer,
 )
-from buffers.coreset.features import Features
+from buffers.coreset.features import Features, states
 from buffers.coreset.reasons import Reason
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "GradientBuffer",
     "HerdingBuffer",
     "Reason",
+    "states",
 ]

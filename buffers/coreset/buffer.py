@@ -9,9 +9,11 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer, Common
+from buffers.columns import checked_errors
 from buffers.coreset.features import Features, Source
 from buffers.coreset.reasons import Reason, Reasons
 from buffers.coreset.slots import Slots
+from buffers.names import check_known
 from buffers.selection import SELECTIONS, represented
 
 
@@ -59,8 +61,7 @@ class CoresetBuffer(Buffer):
     ) -> None:
         super().__init__(capacity, **common)
         self.selection = selection or self._default
-        if self.selection not in SELECTIONS:
-            raise ValueError(f"selection {selection!r} is unknown; choose of {[*SELECTIONS]}")
+        check_known("selection", self.selection, SELECTIONS)
         if not 0 < staging < 1:
             raise ValueError(f"staging {staging}: choose a share of the rows above 0 and below 1")
         self._rule = SELECTIONS[self.selection]
@@ -83,27 +84,26 @@ class CoresetBuffer(Buffer):
         """Say why each of the rows at `index` [n] is held. Raises ValueError where none is."""
         return self._reasons.of(self._checked_index(index), self.selection)
 
-    def describe(self) -> dict[str, Any]:
-        """Say what is held and why: as of `StoredRows.describe`, and the reasons in aggregate."""
+    def _known(self) -> dict[str, Any]:
+        """The reasons in aggregate."""
         about = {
             "selection": self.selection,
             "chosen": len(self._slots.chosen),
             "new": len(self._slots.new),
         }
-        return super().describe() | about | self._reasons.describe(self._slots.chosen)
+        return about | self._reasons.describe(self._slots.chosen)
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell how wrong the learner was on the rows at `index`; only "gss" asks for it.
 
         Raises:
-            ValueError: an error is not finite. The buffer then stays as it was.
+            ValueError: an error is missing or not finite. The buffer then stays as it was.
         """
         if "error" not in self._wants:
             return
-        if not np.isfinite(td_error).all():
-            raise ValueError("td_error: expected finite numbers, given NaN or infinity")
-        held = self._stored(index)
-        self._reasons["error"][index[held]] = td_error[held]
+        slots, error = checked_errors(index, td_error)
+        held = self._stored(slots)
+        self._reasons["error"][slots[held]] = error[held]
 
     def clear(self) -> None:
         """Drop all rows and what is known of the stream. `seen` and the random stream go on."""

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.columns import Column
-from buffers.nested import nested, root
+from buffers.nested import flat, nested, root
 
 Source = str | Callable[[Mapping[str, Any]], ArrayLike] | None
 
@@ -121,3 +121,12 @@ class Features:
         if values.ndim != 2 or len(values) != n:
             raise ValueError(f"features: expected [{n}, d], given {list(values.shape)}")
         return values
+
+
+def states(rows: Mapping[str, Any]) -> np.ndarray:
+    """The states alone, normalised over these rows: a function to give as `features`, [n, d]."""
+    leaves = flat({"state": rows["state"]}).values()
+    values = np.concatenate([v.reshape(len(v), -1).astype(np.float64) for v in leaves], axis=1)
+    deviation = values.std(axis=0)
+    scaled: np.ndarray = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    return scaled

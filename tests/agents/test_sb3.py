@@ -254,3 +254,14 @@ def test_without_the_library_the_extra_is_named(make, monkeypatch, name, library
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ValueError, match=r"pip install 'retain-rl\[sb3\]'"):
         make(name)
+
+
+@both
+def test_q_is_the_last_layer_over_the_features(make, rows, name):
+    agent, obs = make(name, (0, 1)), rows((0, 1), n=6)["state"]
+    net = "quantile_net.quantile_net.4" if name == "sb3-qrdqn" else "q_net.q_net.4"
+    for member in range(2):
+        seen = agent.features_of(member)(obs[member], np.ones(6, int))
+        own = weights(agent, member)
+        q = (seen @ own[f"{net}.weight"].T + own[f"{net}.bias"]).reshape(6, -1, 3).mean(1)
+        assert np.allclose(q, agent.q_of(member, obs[member], 1), atol=1e-5)

@@ -342,6 +342,18 @@ def test_where_no_row_is_stored_nothing_can_be_read_or_written(make, filled, slo
         buffer.write([buffer.rows()[0], slot], reward=[0, 0])
 
 
+@pytest.mark.parametrize("wrong", [lambda i: i + 0.5, lambda i: i > 0, lambda i: i.astype(str)])
+def test_an_index_that_is_no_whole_number_is_refused(make, filled, wrong, assert_equal):
+    buffer = filled(make())
+    index, before = wrong(buffer.rows()[:2]), buffer.state_dict()
+    with pytest.raises(ValueError, match=r"^index: expected whole numbers, given .*\Z"):
+        buffer.read(index)
+    with pytest.raises(ValueError, match=r"^index: expected whole numbers, given .*\Z"):
+        buffer.write(index, reward=[0, 0])
+    assert_equal(buffer.state_dict(), before)
+    assert len(buffer.read([])["reward"]) == 0
+
+
 def test_rows_of_a_task_are_exactly_those(make, filled):
     buffer = filled(make())
     index = buffer.rows()

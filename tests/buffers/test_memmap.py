@@ -273,7 +273,16 @@ def test_what_is_in_files_is_not_pickled(make):
         pickle.dumps(make())
 
 
-@pytest.mark.parametrize("kind", [{"storage": "memmap"}, {"path": "x"}, {"storage": "disk"}])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("disk", "known are memory, memmap"), ("mmap", r"did you mean memmap\?"), (None, "known are")],
+)
+def test_a_storage_that_is_unknown_is_said_to_be(name, hint, shape):
+    with pytest.raises(ValueError, match=f"^unknown storage {name!r}; {hint}"):
+        ReplayBuffer(4, **shape, storage=name)
+
+
+@pytest.mark.parametrize("kind", [{"storage": "memmap"}, {"path": "x"}])
 def test_a_folder_is_given_with_memmap_and_only_then(kind, shape, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="storage"):

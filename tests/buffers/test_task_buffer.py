@@ -46,6 +46,34 @@ def test_a_task_buffer_is_idle_as_long_as_every_tasks_buffer_is(make_rows, shape
     assert buffer.idle() is None
 
 
+def test_a_task_buffer_tells_what_the_buffer_of_each_task_knows(make_rows, shape):
+    buffer = TaskBuffer(8, kind=MEMORIES["reward"], **shape)
+    buffer.add(make_rows(0, 12, task=np.arange(12) // 9))  # a reward is its row's number + 0.5
+    score = {"0": {"min": 1.5, "median": 5, "max": 8.5}, "1": {"min": 9.5, "median": 10.5}}
+    score["1"]["max"] = 11.5
+    assert buffer.describe()["parts"] == {
+        "0": {"rows": 8, "seen": 9, "score": score["0"]},
+        "1": {"rows": 3, "seen": 3, "score": score["1"]},
+    }
+
+
+def test_a_task_buffer_gives_the_reasons_of_each_tasks_coreset(make_rows, shape):
+    buffer = TaskBuffer(8, kind=MEMORIES["k_center"], **shape)
+    buffer.add(make_rows(0, 12, task=np.arange(12) // 9))
+    own = [MEMORIES["k_center"](8, **shape) for _ in range(2)]
+    own[0].add(make_rows(0, 9)), own[1].add(make_rows(9, 3))
+    wanted = [reason for part in own for reason in part.reasons(part.rows())]
+    assert buffer.reasons(buffer.rows()) == wanted
+    assert {reason.rule for reason in wanted} == {"k_center", "new"}
+    assert buffer.reasons(buffer.rows()[::-1]) == wanted[::-1]
+    with pytest.raises(ValueError, match="no row is stored"):
+        buffer.reasons([1_000])
+    with pytest.raises(ValueError, match=r"^a ReplayBuffer gives no reasons; use a coreset\Z"):
+        other = TaskBuffer(8, kind=ReplayBuffer, **shape)
+        other.add(make_rows(0, 1))
+        other.reasons(other.rows())
+
+
 def test_every_kind_of_memory_goes_on_from_a_saved_state(shared, make_rows, assert_equal):
     original, copy = shared(seed=1), shared(seed=2)
     original.add(make_rows(0, 90, task=np.arange(90) // 30))

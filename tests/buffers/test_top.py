@@ -134,16 +134,25 @@ def test_of_two_errors_for_a_row_the_last_counts():
 
 
 @pytest.mark.parametrize(
-    ("index", "error"), [([0], [np.nan]), ([0], [np.inf]), ([0, 1], [1.0]), ([5], [1.0])]
+    ("index", "error"),
+    [([0], [np.nan]), ([0], [np.inf]), ([0, 1], [1.0]), ([5], [1.0]), ([0.5], [1.0])],
 )
 def test_unusable_feedback_is_refused_and_nothing_changes(index, error, assert_equal):
     buffer = SurpriseBuffer(4, **STATE)
     buffer.add(rows_of([0, 0]))
     before = buffer.state_dict()
-    with pytest.raises(ValueError, match=r"td_error|no row is stored") as refused:
+    with pytest.raises(ValueError, match=r"^(feedback|index|no row)") as refused:
         buffer.feedback(np.array(index), np.array(error))
     assert "\n" not in str(refused.value)
     assert_equal(buffer.state_dict(), before)
+
+
+def test_the_largest_errors_there_are_do_not_count_as_unknown():
+    buffer = SurpriseBuffer(2, **STATE)
+    buffer.add(rows_of([0, 0]))
+    buffer.feedback(np.array([0, 1]), np.array([1e300, -1e300]))
+    buffer.add(rows_of([0], 2))
+    assert 2 in held(buffer)
 
 
 def test_a_memory_of_surprises_says_that_it_was_told_of_none():

@@ -41,3 +41,19 @@ def test_images_have_a_coverage():
     states = np.zeros((4, 1, 2, 2), np.uint8)
     states[2:, 0, 1, 1] = 200
     assert coverage(states) == 0.5
+
+
+def test_with_one_reference_wide_rows_cover_more_than_narrow_ones():
+    """By their own deviations both cover the same; cells of the reference are 0.5 wide."""
+    narrow, wide = np.array([[0.0], [0.1], [0.2], [0.3]]), np.array([[0.0], [1.0], [2.0], [3.0]])
+    assert coverage(narrow) == coverage(wide) == 1
+    reference = np.array([[-1.0], [1.0]])
+    assert coverage(narrow, reference) == 1 / 4
+    assert coverage(wide, reference) == 1
+    assert coverage(wide, np.ones((5, 1))) == 1 / 4  # nothing varies there
+
+
+@pytest.mark.parametrize("reference", [np.zeros((0, 2)), np.zeros((4, 3))])
+def test_a_reference_of_another_shape_is_refused(reference):
+    with pytest.raises(ValueError, match=r"^reference: expected rows \[2\], given \[\d, \d\]\Z"):
+        coverage(np.zeros((4, 2)), reference)

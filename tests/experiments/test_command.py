@@ -87,6 +87,8 @@ MISTAKES = {
     "unknown method": ({"methods": "distil"}, "did you mean distill"),
     "unknown network": ({"network": "transformer"}, "known are mlp, cnn"),
     "unknown agent": ({"agent": "ppo"}, "known are dqn, sb3-dqn, sb3-qrdqn"),
+    "a memory in vain": ({"buffer": "fifo", "memory": "gss"}, "memory=gss does nothing with"),
+    "infinite priorities": ({"buffer": "rank", "priority_alpha": "inf"}, "alpha inf", "finite"),
     "what SB3 cannot do": ({"agent": "sb3-dqn", "noisy": True}, "sb3-dqn has no noisy=True"),
     "capacity": ({"capacity": 8}, "capacity 8 cannot hold one batch of 16"),
     "images and mlp": ({"envs": "test/Pixels"}, "use --network cnn"),

@@ -52,6 +52,13 @@ def test_a_field_of_another_version_is_named(config):
         ("agent", "dqm", "unknown agent 'dqm'; did you mean dqn"),
         ("buffer", "hibrid", "unknown buffer 'hibrid'; did you mean hybrid"),
         ("buffer", "xyz", "unknown buffer 'xyz'; known are fifo, hybrid"),
+        ("recent_kind", "prioritised", "unknown recent_kind 'prioritised'; did you mean prioriti"),
+        ("recent_kind", "reservoir", "unknown recent_kind 'reservoir'; known are fifo, prioriti"),
+        ("priority_alpha", -0.1, "priority_alpha must not be negative, got -0.1"),
+        ("priority_alpha", float("nan"), "priority_alpha must not be negative, got nan"),
+        ("priority_beta", 1.1, "priority_beta must lie between 0 and 1, got 1.1"),
+        ("num_buffers", 0, "num_buffers must be at least 1, got 0"),
+        ("coreset_features", "pixels", "unknown coreset_features 'pixels'; known are state, "),
         ("network", "mpl", "unknown network 'mpl'; did you mean mlp"),
         ("methods", "destill", "unknown method 'destill'; did you mean distill"),
         ("methods", "distill,distill", "a method is named twice"),
@@ -62,6 +69,44 @@ def test_a_value_that_cannot_work_is_refused_in_one_line(config, field, value, m
     with pytest.raises(ValueError, match=r"^.*\Z") as refused:
         config(**{field: value})
     assert message in str(refused.value)
+
+
+HYBRID = "buffer=hybrid, memory=reservoir, recent_kind=fifo"
+PRIORITIZED = "prioritized, prioritized_reservoir, rank"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"buffer": "fifo", "memory": "k_center"}, "memory=k_center does nothing with buffer=fifo"),
+        ({"buffer": "balanced", "recent_kind": "rank"}, "buffer=balanced: it is for hybrid"),
+        ({"priority_alpha": 0.5}, f"priority_alpha=0.5 does nothing with {HYBRID}: it is for "),
+        ({"priority_alpha": 0.5}, f"it is for {PRIORITIZED}"),
+        ({"buffer": "fifo", "priority_beta": 1.0}, "priority_beta=1.0 does nothing with"),
+        ({"buffer": "rank", "num_buffers": 5}, "with buffer=rank: it is for multi_timescale"),
+        ({"coreset_features": "state"}, "it is for coreset, k_center, herding, coverage, gss, fac"),
+    ],
+)
+def test_a_choice_that_would_do_nothing_is_refused_in_one_line(config, changes, message):
+    with pytest.raises(ValueError, match=r"^.*\Z") as refused:
+        config(**changes)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"buffer": "rank", "priority_alpha": 0.5, "priority_beta": 1.0},
+        {"recent_kind": "prioritized", "priority_alpha": 0.0},
+        {"memory": "prioritized_reservoir", "priority_beta": 0.0},
+        {"memory": "multi_timescale", "num_buffers": 1},
+        {"buffer": "gss", "coreset_features": "penultimate"},
+        {"buffer": "fifo", "memory": "reservoir"},  # as good as not given
+        {"resume": "some run", "priority_alpha": 0.5},  # compared with that run's own
+    ],
+)
+def test_a_choice_that_some_part_makes_use_of_is_accepted(config, changes):
+    config(**changes)
 
 
 def test_the_limits_themselves_are_allowed(config):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from buffers import BUFFERS, MEMORIES, HybridBuffer, ReplayBuffer
+from buffers import BUFFERS, MEMORIES, HybridBuffer, PrioritizedBuffer, ReplayBuffer
 from experiments.checkpoint import load_checkpoint, save_checkpoint
 from experiments.loop import end_task, learn_task, start_task
 from experiments.memories import Memories
@@ -104,6 +104,57 @@ def test_a_buffer_is_made_of_the_options_that_it_knows(make_run, changes, kind):
     assert ("q" in buffer.columns) == (kind is HybridBuffer)
     if kind is HybridBuffer:
         assert (buffer.share, buffer.memory.rows_per_task) == (0.3, 40)
+
+
+def first_of(run):
+    return run.memories.buffers[0]
+
+
+def test_the_flags_of_priorities_reach_every_part_that_has_some(make_run):
+    chosen = {"priority_alpha": 0.3, "priority_beta": 0.7}
+    alone = first_of(make_run(buffer="rank", **chosen))
+    both = first_of(make_run(recent_kind="prioritized", memory="prioritized_reservoir", **chosen))
+    both.add(one_row(both))
+    assert type(both.recent) is PrioritizedBuffer
+    assert not both.recent.end_task() and not len(both.recent)  # cleared at the switch, as asked
+    for buffer in (alone, both.recent, both.memory._parts[0]):
+        assert (buffer._alpha, buffer.beta) == (0.3, 0.7)
+    default = first_of(make_run(buffer="rank"))
+    assert (default._alpha, default.beta) == (0.7, 0.5)
+
+
+def test_the_number_of_sub_buffers_is_the_one_given(make_run):
+    buffer = first_of(make_run(buffer="multi_timescale", num_buffers=3))
+    assert len(buffer.describe()["sub_buffers"]) == 3
+    buffer = first_of(make_run(memory="multi_timescale", num_buffers=3))
+    buffer.add(one_row(buffer))
+    assert len(buffer.memory.describe()["parts"]["0"]["sub_buffers"]) == 3
+
+
+def one_row(buffer):
+    return {
+        name: np.zeros((1, *c.shape), c.dtype) for name, c in buffer.columns.items() if name != "q"
+    }
+
+
+@pytest.mark.parametrize("buffer", ["hybrid", "k_center"])
+def test_a_coreset_compares_rows_by_what_the_network_sees(make_run, buffer, monkeypatch):
+    """Once half of the inputs are cut off from the network, rows that differ there are alike."""
+    asked = {"hybrid": {"memory": "k_center"}, "k_center": {"capacity": 40}}[buffer]
+    run = make_run(
+        buffer=buffer, coreset_features="penultimate", normalize_observations=False, **asked
+    )
+    run.agent.state["theta"][:, : 16 * 4].reshape(16, 4)[:, 2:] = 0
+    rows = {k: np.repeat(v, 41, axis=0) for k, v in one_row(first_of(run)).items()}
+    rows["state"][:40] = np.random.default_rng(0).normal(size=(40, 4)) * [0, 0, 1, 1]
+    rows["state"][37:40] = [[5, 0, 0, 0], [0, 5, 0, 0], [5, 5, 0, 0]]
+    first_of(run).add(rows)  # the 41st makes it choose 30
+    memory = getattr(first_of(run), "memory", first_of(run))
+    stored, reasons = memory.read(memory.rows()), memory.reasons(memory.rows())
+    gain = {tuple(s[:2]): reason.gain for s, reason in zip(stored["state"], reasons, strict=True)}
+    assert {(5, 0), (0, 5), (5, 5)} <= gain.keys()
+    chosen = [r.gain for s, r in zip(stored["state"], reasons, strict=True) if not s[:2].any()]
+    assert sum(g is not None and g > 1e-6 for g in chosen) <= 1
 
 
 def test_coverage_is_given_for_each_task_that_is_held(stepped, make_run):

@@ -50,6 +50,13 @@ VARIANTS = {
     },
     "SB3's DQN": {"agent": "sb3-dqn", "seeds": 2, "target_update_interval": 3},
     "SB3's QRDQN": {"agent": "sb3-qrdqn", "atoms": 5},
+    "coreset of features": {
+        "memory": "k_center",
+        "coreset_features": "penultimate",
+        "rows_per_task": 16,
+        "recent_kind": "prioritized",
+        "priority_alpha": 0.9,
+    },
     "revisit": {"envs": "retain/Recall:80,retain/RecallShifted:80,retain/Recall:80"},
 }
 EVERYWHERE = ("two members", "one span")

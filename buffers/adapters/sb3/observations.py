@@ -23,7 +23,7 @@ class ArrayRows:
 
     def pack(self, obs: Any, n: int) -> np.ndarray:
         """Observations [n, ...] as a column [n, *shape]."""
-        return np.reshape(obs, (n, *self.column.shape))
+        return np.asarray(obs).reshape(n, *self.column.shape)
 
     def unpack(self, rows: np.ndarray) -> np.ndarray:
         """The observations of a column [n, *shape]."""

@@ -1,10 +1,10 @@
 """Which memory is meant, and what cannot work with any."""
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from buffers import BUFFERS, Memory
+from buffers.names import check_known
 
 OF_HER = ("n_sampled_goal", "goal_selection_strategy", "copy_info_dict")
 
@@ -29,8 +29,5 @@ def maker(memory: str | Callable[..., Memory]) -> Callable[..., Memory]:
     """What makes the memory of this name; ValueError, with the nearest name, if there is none."""
     if callable(memory):
         return memory
-    if memory in BUFFERS:
-        return BUFFERS[memory]
-    close = difflib.get_close_matches(memory, BUFFERS, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(BUFFERS)}"
-    raise ValueError(f"unknown memory {memory!r}; {hint}")
+    check_known("memory", memory, BUFFERS)
+    return BUFFERS[memory]

@@ -154,19 +154,21 @@ class MemoryReplayBuffer(ReplayBuffer):
             ValueError: as of `Buffer.add`; the memory then stays as it was.
         """
         n = self.n_envs
+        ended = np.asarray(done, bool)
         timeout = timeouts(infos, n) & self.handle_timeout_termination
         tasks = [info.get("task", self.task) for info in infos]
+        known = tasks == [self._here] * n  # so it fits
         rows: Mapping[str, Any] = {
             "state": self._rows.pack(obs, n),
-            "action": np.reshape(action, (n, *self._action.shape)),
+            "action": np.asarray(action).reshape(n, *self._action.shape),
             "reward": reward,
             "next_state": self._rows.pack(next_obs, n),
-            "done": np.asarray(done, bool) & ~timeout,
+            "done": ended & ~timeout,
             "truncated": timeout,
-            "task": np.array(tasks),
-            **episode_marks(np.asarray(done, bool), self._needs),
+            "task": np.array(tasks, np.int32 if known else None),
+            **(episode_marks(ended, self._needs) if self._needs else {}),
         }
-        if self.n_steps > 1 or tasks != [self._here] * n:
+        if self.n_steps > 1 or not known:
             rows = self._intake.checked(rows)  # before anything takes note of them
             self._notice(rows["task"])
         if self.n_steps > 1:

@@ -480,6 +480,19 @@ def test_a_step_that_is_refused_ends_no_task(n_steps):
     assert buffer.size() == held > 0
 
 
+@pytest.mark.parametrize("task", [None, 3])
+def test_steps_of_one_environment_take_the_short_way_into_the_memory(task):
+    """They come in the dtypes of the columns, so that none has to be looked at more closely."""
+    buffer = MemoryReplayBuffer(90, BOX, ACTIONS["discrete"], memory="fifo")
+    taken = []
+    for row in stream(BOX, ACTIONS["discrete"], 6, 1, task=task):
+        buffer.add(*row)
+        taken.append(buffer.memory._intake._one)
+    assert taken[2] is taken[1] is not None
+    assert all(way is taken[2] for way in taken[2:])
+    assert buffer.memory.read(buffer.memory.rows())["task"].tolist() == [task or 0] * 6
+
+
 def test_a_task_must_be_a_whole_number():
     buffer = MemoryReplayBuffer(9, BOX, ACTIONS["discrete"])
     (row,) = stream(BOX, ACTIONS["discrete"], 1, 1, task="pole")

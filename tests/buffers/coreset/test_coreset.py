@@ -57,11 +57,12 @@ def test_every_rule_is_a_memory_to_choose():
 @pytest.mark.parametrize("rule", ["k_center", "coverage", "facility"])
 def test_of_a_lopsided_stream_a_coreset_covers_more_than_a_reservoir(rule):
     covered = []
+    reference = np.concatenate([lopsided(100, seed)["state"] for seed in range(40)])
     for kind in (ReservoirBuffer, MEMORIES[rule]):
         buffer = kind(50, state=Column((2,)), seed=1)
         for seed in range(40):
             buffer.add(lopsided(100, seed))
-        covered.append(coverage(buffer.read(buffer.rows())["state"]))
+        covered.append(coverage(buffer.read(buffer.rows())["state"], reference))
     assert covered[1] > 5 * covered[0]
 
 
@@ -301,12 +302,13 @@ def test_errors_decide_what_gradients_keep(make_rows, shape):
     assert all(kept)
 
 
-def test_an_error_that_is_no_number_is_refused(assert_equal):
+@pytest.mark.parametrize("error", [[1, np.nan], [1, 2, 3]])
+def test_an_error_that_is_no_number_or_of_no_row_is_refused(error, assert_equal):
     buffer = on_a_line(4, GradientBuffer)
     slots = buffer.add(line([1, 2]))
     before = buffer.state_dict()
-    with pytest.raises(ValueError, match="td_error: expected finite"):
-        buffer.feedback(slots, np.array([1, np.nan]))
+    with pytest.raises(ValueError, match=r"^feedback: expected .* TD errors, given .*\Z"):
+        buffer.feedback(slots, np.array(error))
     buffer.feedback(np.array([3, -1, 9]), np.ones(3) * 7)  # nothing is there
     assert_equal(buffer.state_dict(), before)
 
@@ -359,7 +361,7 @@ def test_images_can_be_chosen():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"selection": "best"}, "selection 'best' is unknown"),
+        ({"selection": "best"}, "unknown selection 'best'; known are k_center"),
         ({"staging": 0}, "staging 0"),
         ({"staging": 1}, "staging 1"),
         ({"features": "colour"}, "no column 'colour'"),

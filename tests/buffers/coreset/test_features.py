@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from buffers import Column
-from buffers.coreset import Features
+from buffers.coreset import Features, states
 
 COLUMNS = {"state": Column((2,)), "action": Column((), np.int64), "q": Column((2, 2))}
 
@@ -76,3 +76,13 @@ def test_a_column_that_is_not_there_or_not_finite_is_refused():
 def test_a_function_that_gives_something_else_is_refused(result):
     with pytest.raises(ValueError, match=r"features: expected \[5, d\]"):
         Features(COLUMNS, lambda rows: result).of(rows(5))
+
+
+def test_states_alone_are_normalised_over_the_rows_given_also_in_dicts():
+    every = rows(50)
+    points = states(every)
+    assert np.allclose(points.mean(axis=0), 0)
+    assert np.allclose(points.std(axis=0), 1)
+    parts = {"state": {"a": every["state"][:, :1], "b": {"c": every["state"][:, 1]}}}
+    assert np.array_equal(states(parts), points)
+    assert np.array_equal(states({"state": np.ones((3, 2))}), np.zeros((3, 2)))

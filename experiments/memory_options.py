@@ -1,0 +1,102 @@
+"""What the flags say of a memory: the classes it is made of, their arguments, what is in vain."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from agents import Features
+from buffers import (
+    BUFFERS,
+    MEMORIES,
+    RECENT,
+    CoresetBuffer,
+    Memory,
+    MultiTimescaleBuffer,
+    Prioritized,
+)
+from buffers.coreset import states
+
+if TYPE_CHECKING:
+    from experiments.config import Config
+
+Make = Callable[..., Memory]
+
+# A field that tunes one kind of memory -> that class, and the argument's name there.
+TUNES: dict[str, tuple[type, str]] = {
+    "priority_alpha": (Prioritized, "alpha"),
+    "priority_beta": (Prioritized, "beta"),
+    "num_buffers": (MultiTimescaleBuffer, "num_buffers"),
+    "coreset_features": (CoresetBuffer, "features"),
+}
+OF_PARTS = ("memory", "recent_kind")  # fields that say what a memory of several parts is made of
+
+
+def kinds_of(config: "Config") -> list[Make]:
+    """The buffer of this configuration, and those that it is made of."""
+    build = BUFFERS[config.buffer]
+    parts = [MEMORIES[config.memory], RECENT[config.recent_kind]]
+    return [build, *parts] if _has_parts(build) else [build]
+
+
+def check_used(config: "Config") -> None:
+    """Raises ValueError where a choice, that is no default, is in vain with this buffer."""
+    kinds, default = kinds_of(config), {f.name: f.default for f in dataclasses.fields(config)}
+    for name in (*OF_PARTS, *TUNES):
+        value = getattr(config, name)
+        if value != default[name] and not any(_uses(name, kind) for kind in kinds):
+            with_parts = OF_PARTS if len(kinds) > 1 else ()
+            shown = ", ".join(f"{k}={getattr(config, k)}" for k in ("buffer", *with_parts))
+            users = ", ".join(each for each, kind in BUFFERS.items() if _uses(name, kind))
+            raise ValueError(f"{name}={value} does nothing with {shown}: it is for {users}")
+
+
+def make_buffer(config: "Config", features: Callable[[], Features], **columns: Any) -> Memory:
+    """The buffer of this configuration, given the options that it knows.
+
+    Args:
+        config: The configuration.
+        features: Makes what a coreset may compare rows by: what a network's last layer sees.
+        columns: Further arguments of the buffer.
+    """
+    tuning = {name: getattr(config, name) for name in TUNES}
+    tuning["coreset_features"] = _source(config.coreset_features, features)
+    options = {
+        "capacity": config.capacity,
+        "clear_at_switch": config.clear_at_switch,
+        "rows_per_task": config.rows_per_task,
+        "share": config.memory_share,
+        "draw_current": config.draw_current,
+        "kind": _tuned(MEMORIES[config.memory], tuning),
+        "recent_kind": _tuned(RECENT[config.recent_kind], tuning),
+    }
+    build = BUFFERS[config.buffer]
+    known = inspect.signature(build).parameters
+    own = {name: value for name, value in options.items() if name in known}
+    return _tuned(build, tuning)(**columns, **own)
+
+
+def _tuned(kind: Make, tuning: dict[str, Any]) -> Make:
+    """A kind of buffer with those arguments that are chosen and its own."""
+    chosen = [name for name in TUNES if tuning[name] is not None and _uses(name, kind)]
+    return partial(kind, **{TUNES[name][1]: tuning[name] for name in chosen})
+
+
+def _source(name: str, features: Callable[[], Features]) -> Callable[..., Any] | None:
+    """What `CoresetBuffer` takes as `features`."""
+    if name == "penultimate":
+        seen = features()
+        return lambda rows: seen(rows["state"], rows["task"])
+    return states if name == "state" else None
+
+
+def _uses(name: str, kind: Make) -> bool:
+    """Whether a kind of buffer takes what this field says."""
+    if name in OF_PARTS:
+        return _has_parts(kind)
+    return isinstance(kind, type) and issubclass(kind, TUNES[name][0])
+
+
+def _has_parts(kind: Make) -> bool:
+    return "kind" in inspect.signature(kind).parameters
