@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from agents import AGENTS, NETWORKS, DQNOptions
 from agents.methods import make_methods
 from buffers import BUFFERS, MEMORIES
+from envs import Vectorization
 
 Compile = Literal["auto", "on", "off"]
 
@@ -67,6 +68,9 @@ class RunOptions:
     """Members trained side by side, with seeds from `seed` upwards."""
     num_envs: int = 8
     """Environments of each member."""
+    vectorization: Vectorization = "auto"
+    """What steps environments: `native` is ours, in NumPy, and `auto` takes it where there is such,
+    else `sync`; `async` has a process for each; `envpool` needs the extra `envpool`."""
     eval_interval: int = 5_000
     """Environment steps between two evaluations of every task; 0: at switches only."""
     eval_episodes: int = 20
@@ -112,6 +116,7 @@ class Config(Flags):
         DQNOptions.__post_init__(self)
         make_methods(self)
         _choose("compile", self.compile, dict.fromkeys(get_args(Compile)))
+        _choose("vectorization", self.vectorization, dict.fromkeys(get_args(Vectorization)))
         for field, registry in _REGISTRIES.items():
             _choose(field, getattr(self, field), registry)
         for field in _POSITIVE:

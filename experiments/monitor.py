@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import NonFiniteLoss
-from envs import NonFiniteData
+from envs import NonFiniteData, WorkerCrash
 from experiments.loop import end_task, learn_task, start_task
 from experiments.run import Run
 from experiments.screen import Screen
@@ -46,7 +46,7 @@ class Monitor:
                 learn_task(run, self.look)
                 end_task(run)
                 self._switch()
-        except (NonFiniteData, NonFiniteLoss) as error:
+        except (NonFiniteData, NonFiniteLoss, WorkerCrash) as error:
             raise Stopped(f"{error}; {self._save()}") from error
         except OSError as error:
             raise Stopped(f"{error}; {self._how_to_go_on()}") from error

@@ -1,5 +1,7 @@
 """Acrobot with its physics as keywords: one environment, and many stepped together."""
 
+from typing import Any
+
 import numpy as np
 from gymnasium.envs.classic_control.acrobot import AcrobotEnv
 from gymnasium.vector import AutoresetMode
@@ -82,7 +84,7 @@ class AcrobotVector(NativeVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        **physics: float,
+        **physics: Any,
     ) -> None:
         super().__init__(Acrobot(**physics), num_envs, max_episode_steps, autoreset_mode)
         self._state = np.zeros((4, num_envs))

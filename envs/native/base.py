@@ -61,7 +61,10 @@ class NativeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._state = np.zeros((0, num_envs))  # a row of each variable, float64
 
     def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begins new episodes.
 
@@ -80,7 +83,7 @@ class NativeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         wanted = self._wanted(options.pop("reset_mask", None))
         seeds = self._seeds(seed)
         bounds = maybe_parse_reset_bounds(options, *self.first_state)
-        for copy in np.flatnonzero(wanted):
+        for copy in np.flatnonzero(wanted).tolist():
             if seeds[copy] is not None:
                 # What gymnasium.utils.seeding.np_random makes of a seed, in half the time.
                 self._rngs[copy] = np.random.Generator(np.random.PCG64(seeds[copy]))
@@ -118,7 +121,7 @@ class NativeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._ended = terminated | truncated
         return self._obs, reward, terminated, truncated, {}
 
-    @property
+    @property  # type: ignore[misc]  # of many copies, as SyncVectorEnv has it
     def np_random(self) -> Any:
         """The copies' generators."""
         return tuple(self._rngs)

@@ -1,5 +1,7 @@
 """CartPole with its physics as keywords: one environment, and many stepped together."""
 
+from typing import Any
+
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from gymnasium.vector import AutoresetMode
@@ -64,7 +66,7 @@ class CartPoleVector(NativeVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        **physics: float,
+        **physics: Any,
     ) -> None:
         super().__init__(CartPole(**physics), num_envs, max_episode_steps, autoreset_mode)
         self._state, self._change = np.zeros((2, 4, num_envs))

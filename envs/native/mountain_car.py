@@ -1,5 +1,7 @@
 """MountainCar with its physics as keywords: one environment, and many stepped together."""
 
+from typing import Any
+
 import numpy as np
 from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 from gymnasium.vector import AutoresetMode
@@ -56,7 +58,7 @@ class MountainCarVector(NativeVectorEnv):
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        **physics: float,
+        **physics: Any,
     ) -> None:
         super().__init__(MountainCar(**physics), num_envs, max_episode_steps, autoreset_mode)
         self._state = np.zeros((2, num_envs))
