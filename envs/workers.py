@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gymnasium as gym
@@ -95,4 +95,5 @@ def _sendable() -> Iterator[None]:
 def _work(index: int, make: Callable[[], gym.Env[Any, Any]], *rest: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a fork inherits the parent's handler
-    _async_worker(index, lambda: _Telling(make()), *rest)
+    with suppress(BrokenPipeError):  # the parent is gone, and nobody is left to be told
+        _async_worker(index, lambda: _Telling(make()), *rest)

@@ -2,7 +2,8 @@
 
 Importing this package registers, for anybody's `gym.make` and `gym.make_vec`, the ids
 `retain/CartPole-v1`, `retain/Acrobot-v1` and `retain/MountainCar-v0`: Gymnasium's environments,
-which here take their physics as keywords, each alone and as a `VectorEnv` of its own.
+which here take their physics as keywords, each alone and as a `VectorEnv` of its own. And
+`retain/CartPoleReversed-v1`, a CartPole that wants other actions.
 
     envs = gym.make_vec(
         "retain/CartPole-v1", num_envs=8, vectorization_mode="vector_entry_point", gravity=1.6
@@ -41,6 +42,16 @@ def _register(env_id: str, like: str, module: str, name: str, **kwargs: object) 
 _register("retain/CartPole-v1", "CartPole-v1", "cartpole", "CartPole")
 _register("retain/Acrobot-v1", "Acrobot-v1", "acrobot", "Acrobot")
 _register("retain/MountainCar-v0", "MountainCar-v0", "mountain_car", "MountainCar")
+# Pushes the other way, weaker, under a longer and heavier pole: what balances CartPole drops this.
+_register(
+    "retain/CartPoleReversed-v1",
+    "CartPole-v1",
+    "cartpole",
+    "CartPole",
+    force_mag=-3.0,
+    length=1.5,
+    masspole=0.5,
+)
 
 __all__ = [
     "NATIVE",

@@ -95,5 +95,5 @@ class CartPoleVector(NativeVectorEnv):
 
     def _reward(self, terminated: np.ndarray) -> np.ndarray:
         if self.single._sutton_barto_reward:
-            return -terminated.astype(float)
+            return np.where(terminated, -1.0, 0.0)
         return np.ones(self.num_envs)
