@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.vector import SyncVectorEnv
 
 from envs import SharedSpace, Task, TaskEnvs, Vectorization, find_task
@@ -10,8 +11,8 @@ from envs.backends import native_id
 from envs.native import CartPoleVector, NativeVectorEnv
 from envs.workers import WorkerEnvs
 
-SEED = 1_000  # of a copy's first episode; the next ones count upwards
-OURS = gym.EnvSpec(
+SEED = 1_001  # of a copy's first episode; the next ones count upwards
+OURS = EnvSpec(
     "test/Moon-v0",
     entry_point="envs.native.cartpole:CartPole",
     vector_entry_point="envs.native.cartpole:CartPoleVector",
@@ -75,7 +76,7 @@ def test_auto_is_native_for_any_id_registered_with_a_native_vector_environment(m
 
 
 def test_an_environment_with_wrappers_of_its_own_is_not_native(moon, monkeypatch):
-    wrapper = gym.envs.registration.WrapperSpec("Wrapper", "gymnasium:Wrapper", {})
+    wrapper = WrapperSpec("Wrapper", "gymnasium:Wrapper", {})
     monkeypatch.setattr(OURS, "additional_wrappers", (wrapper,))
     assert native_id(OURS.id) is None
 
@@ -128,13 +129,13 @@ def played_again(task: Task, seed: int, rows: list[tuple]) -> None:
     """The rows are an episode as one single environment plays it with their actions."""
     env, space = task.make_env(), SharedSpace.of([task])
     shown = space.encode_one(0, env.reset(seed=seed)[0])
-    for number, (obs, action, reward, next_obs, terminated, truncated) in enumerate(rows, 1):
+    for number, (obs, action, next_obs, reward, terminated, truncated) in enumerate(rows, 1):
         assert np.array_equal(obs, shown)
         raw, pay, over, cut, _ = env.step(int(action + space.first_action[0]))
         shown = space.encode_one(0, raw)
         assert np.array_equal(next_obs, shown)
         assert (reward, terminated, truncated) == (np.float32(pay), over, cut and not over)
-        assert (over or cut) == (number == len(rows)) or number == len(rows)
+        assert number == len(rows) or not (over or cut)
 
 
 @backends

@@ -241,7 +241,9 @@ def test_arrays_given_out_stay_as_they_were():
     again = native(CARTPOLE, 3, "NEXT_STEP", max_episode_steps=4)
     assert given[0].tobytes() == again.reset(seed=0)[0].tobytes()
     for step in range(12):
-        for kept, new in zip(given[1 + 4 * step :], again.step(np.zeros(3, int))[:-1], strict=False):
+        for kept, new in zip(
+            given[1 + 4 * step :], again.step(np.zeros(3, int))[:-1], strict=False
+        ):
             assert kept.tobytes() == new.tobytes()
 
 
