@@ -1,6 +1,6 @@
 """Environment steps per second of each backend: ours in NumPy, Gymnasium's, and EnvPool's.
 
-    python benchmarks/env_steps.py --tasks CartPole Acrobot MountainCar --out benchmarks/results/env_steps.json
+    python benchmarks/env_steps.py --out benchmarks/results/env_steps.json
 
 "Alone" is a vector environment's `step` with its own autoreset; the other lines are our whole
 step of a task (`envs.TaskEnvs`): a seed for every episode, true last observations, the check for

@@ -7,7 +7,7 @@ from gymnasium.envs.classic_control.acrobot import AcrobotEnv
 from gymnasium.vector import AutoresetMode
 from numpy import pi
 
-from envs.native.base import NativeVectorEnv, finite, nonzero, positive
+from envs.native.base import NativeVectorEnv, bounded, finite, nonzero, positive
 
 GRAVITY = 9.8  # a constant inside AcrobotEnv._dsdt
 LARGEST = 1_000.0  # far beyond it a step turns the links more often than angles can be unwound
@@ -100,10 +100,10 @@ class AcrobotVector(NativeVectorEnv):
             torque = torque + self._noise()
         self._state = self._runge_kutta(torque)
         self._state[:2] = _wrap(self._state[:2])
-        self._state[2:] = np.clip(self._state[2:], -self._fastest, self._fastest)
+        self._state[2:] = bounded(self._state[2:], -self._fastest, self._fastest)
         theta1, theta2 = self._state[:2]
         terminated = -np.cos(theta1) - np.cos(theta2 + theta1) > 1.0
-        return np.where(terminated, 0.0, -1.0), terminated
+        return terminated - 1.0, terminated
 
     def _show(self, state: np.ndarray) -> np.ndarray:
         obs = np.empty((state.shape[1], 6), np.float32)
@@ -159,6 +159,8 @@ class AcrobotVector(NativeVectorEnv):
 
 def _wrap(angle: np.ndarray) -> np.ndarray:
     """The same angles between -pi and pi."""
+    if (np.abs(angle) <= pi).all():
+        return angle
     while (over := angle > pi).any():
         angle = np.where(over, angle - 2 * pi, angle)
     while (under := angle < -pi).any():

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 from gymnasium.vector import AutoresetMode
 
-from envs.native.base import NativeVectorEnv, finite, nonzero
+from envs.native.base import NativeVectorEnv, bounded, finite, nonzero
 
 
 class MountainCar(MountainCarEnv):
@@ -71,8 +71,8 @@ class MountainCarVector(NativeVectorEnv):
         """MountainCarEnv.step, in the same order of operations, so that every bit is the same."""
         world, (position, velocity) = self.single, self._state
         velocity = velocity + (self._push[actions] + np.cos(3 * position) * -world.gravity)
-        velocity = np.clip(velocity, -world.max_speed, world.max_speed)
-        position = np.clip(position + velocity, world.min_position, world.max_position)
+        velocity = bounded(velocity, -world.max_speed, world.max_speed)
+        position = bounded(position + velocity, world.min_position, world.max_position)
         velocity[(position == world.min_position) & (velocity < 0)] = 0.0
         self._state[0], self._state[1] = position, velocity
         terminated = (position >= world.goal_position) & (velocity >= world.goal_velocity)
