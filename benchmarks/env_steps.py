@@ -5,9 +5,10 @@
 "Alone" is a vector environment's `step` with its own autoreset; the other lines are our whole
 step of a task (`envs.TaskEnvs`): a seed for every episode, true last observations, the check for
 NaN, and what resuming needs. Actions are random. All lines of a table are timed in turn, several
-rounds, and the best round counts: a busy machine then disturbs all alike. A backend that is not
-installed, or that a task does not have, is left out and named. Only Gymnasium, NumPy and Rich are
-needed.
+rounds, and the best round counts: a busy machine then disturbs all alike. On a very busy one,
+`--clock cpu` counts seconds of processor time of this process, all threads together (so without
+workers). A backend that is not installed, or that a task does not have, is left out and named.
+Only Gymnasium, NumPy and Rich are needed.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from envs import SharedSpace, Task, TaskEnvs, find_task
 from envs.backends import make_native, native_id
 
 BACKENDS = ("native", "sync", "async", "envpool")
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 Step = Callable[[np.ndarray], Any]
 
 
@@ -69,13 +71,13 @@ def ours(task: Task, num_envs: int, most: int) -> dict[str, tuple[Step, Callable
     return found
 
 
-def rates(steps: dict[str, Step], actions: np.ndarray, rounds: int, seconds: float) -> dict:
+def rates(steps: dict[str, Step], actions: np.ndarray, options: argparse.Namespace) -> dict:
     """Environment steps per second of each, in its best round."""
-    best = dict.fromkeys(steps, 0.0)
-    for _ in range(rounds):
+    best, clock = dict.fromkeys(steps, 0.0), CLOCKS[options.clock]
+    for _ in range(options.rounds):
         for name, step in steps.items():
-            start, count = time.perf_counter(), 0
-            while (spent := time.perf_counter() - start) < seconds:
+            start, count = clock(), 0
+            while (spent := clock() - start) < options.seconds:
                 for action in actions:
                     step(action)
                 count += len(actions)
@@ -87,11 +89,12 @@ def measure(task: Task, num_envs: int, options: argparse.Namespace) -> dict[str,
     """Every backend's rate at one number of copies."""
     rng = np.random.default_rng(0)
     count = int(SharedSpace.of([task]).valid.sum())
-    found = ours(task, num_envs, options.workers) | alone(task, num_envs)
+    most = options.workers if options.clock == "wall" else 0
+    found = ours(task, num_envs, most) | alone(task, num_envs)
     actions = rng.integers(count, size=(50, num_envs))
     try:
         steps = {name: step for name, (step, _) in found.items()}
-        return rates(steps, actions, options.rounds, options.seconds)
+        return rates(steps, actions, options)
     finally:
         for _, close in found.values():
             close()
@@ -114,6 +117,7 @@ def main() -> None:
     parser.add_argument("--num-envs", nargs="+", type=int, default=[1, 8, 32, 80])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.2, help="of each line in each round")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
     parser.add_argument("--workers", type=int, default=32, help="no async beyond so many")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -124,7 +128,9 @@ def main() -> None:
         results[task.name] = measured
     machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "numpy": np.__version__}
     if options.out:
-        options.out.write_text(json.dumps({"machine": machine, "rates": results}, indent=1))
+        options.out.write_text(
+            json.dumps({"clock": options.clock, "machine": machine, "rates": results}, indent=1)
+        )
 
 
 if __name__ == "__main__":
