@@ -7,7 +7,8 @@ from gymnasium.envs.classic_control.acrobot import AcrobotEnv
 from gymnasium.vector import AutoresetMode
 from numpy import pi
 
-from envs.native.base import NativeVectorEnv, bounded, finite, nonzero, positive
+from envs.native.base import NativeVectorEnv, bounded
+from envs.native.physics import finite, nonzero, positive
 
 GRAVITY = 9.8  # a constant inside AcrobotEnv._dsdt
 LARGEST = 1_000.0  # far beyond it a step turns the links more often than angles can be unwound

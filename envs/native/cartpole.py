@@ -6,7 +6,8 @@ import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 from gymnasium.vector import AutoresetMode
 
-from envs.native.base import NativeVectorEnv, finite, nonzero, positive
+from envs.native.base import NativeVectorEnv
+from envs.native.physics import finite, nonzero, positive
 
 
 class CartPole(CartPoleEnv):

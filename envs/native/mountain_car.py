@@ -6,7 +6,8 @@ import numpy as np
 from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 from gymnasium.vector import AutoresetMode
 
-from envs.native.base import NativeVectorEnv, bounded, finite, nonzero
+from envs.native.base import NativeVectorEnv, bounded
+from envs.native.physics import finite, nonzero
 
 
 class MountainCar(MountainCarEnv):
