@@ -8,19 +8,26 @@ Gymnasium and NumPy only.
     next_obs, reward, terminated, truncated = envs.step(np.zeros(8, int))
 """
 
+from envs.backends import Vectorization
+from envs.episodes import Episodes, make_episodes
 from envs.sequence import SEQUENCES, Sequence, Stage, parse_sequence
 from envs.spaces import SharedSpace
 from envs.task import Task, find_task
 from envs.vector import NonFiniteData, TaskEnvs
+from envs.workers import WorkerCrash
 
 __all__ = [
     "SEQUENCES",
+    "Episodes",
     "NonFiniteData",
     "Sequence",
     "SharedSpace",
     "Stage",
     "Task",
     "TaskEnvs",
+    "Vectorization",
+    "WorkerCrash",
     "find_task",
+    "make_episodes",
     "parse_sequence",
 ]

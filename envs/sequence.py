@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 import envs.toy  # registers the toy environments with Gymnasium
 from envs.task import Task, find_task
 
+CLASSIC = ("CartPole", "Acrobot", "MountainCar", "retain/CartPoleReversed")
 SEQUENCES: dict[str, Callable[[], tuple[Task, ...]]] = {
-    "classic": lambda: tuple(find_task(name) for name in ("CartPole", "Acrobot")),
-    "classic3": lambda: tuple(find_task(name) for name in ("CartPole", "Acrobot", "MountainCar")),
+    "classic": lambda: tuple(find_task(name) for name in CLASSIC[:2]),
+    "classic3": lambda: tuple(find_task(name) for name in CLASSIC[:3]),
+    "classic4": lambda: tuple(find_task(name) for name in CLASSIC),
     "toy": envs.toy.toy_sequence,
 }
 

@@ -1,10 +1,12 @@
 """Many copies of one task, stepped together, restored exactly on resume."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from envs.backends import Vectorization
 from envs.spaces import SharedSpace
 from envs.task import Task
 
@@ -31,9 +33,14 @@ class TaskEnvs:
         seed: Gives the seed of an episode: `seed(env, episode)`, both counted from 0.
         num_envs: How many copies.
         task_index: The task's place in `space`.
+        vectorization: What steps the copies; episodes are the same, bit by bit, but for EnvPool,
+            which seeds a copy's first episode only and so cannot be restored.
 
     Attributes:
         obs: What the agent sees now, `[num_envs, *space.shape]`.
+
+    Raises:
+        ValueError: The task cannot be stepped so.
     """
 
     def __init__(
@@ -43,10 +50,14 @@ class TaskEnvs:
         seed: Callable[[int, int], int],
         num_envs: int,
         task_index: int = 0,
+        vectorization: Vectorization = "auto",
     ) -> None:
         self.task, self.space, self.num_envs, self.task_index = task, space, num_envs, task_index
+        self.backend = task.backend(vectorization)
         self._seed = seed
-        self._envs = task.make_vec(num_envs)
+        self._envs = task.make_vec(num_envs, self.backend)
+        self._first_action = space.first_action[task_index]
+        self._each = np.arange(num_envs)
         self._episode = np.zeros(num_envs, np.int64)
         self._length = np.zeros(num_envs, np.int64)
         self._actions = np.zeros((num_envs, 512), np.int32)
@@ -64,20 +75,24 @@ class TaskEnvs:
 
         Raises:
             NonFiniteData: The state that `state_dict` gives is then the one before the step.
+            WorkerCrash: The same; the copies can only be closed.
         """
-        native = action + self.space.first_action[self.task_index]
-        raw, reward, terminated, truncated, _ = self._envs.step(native)
+        raw, reward, terminated, truncated, _ = self._envs.step(action + self._first_action)
         next_obs = self._encode(raw)
         reward = reward.astype(np.float32)
         self._check("an observation", next_obs)
         self._check("a reward", reward)
         ended = terminated | truncated
+        if not ended.any():
+            self._remember(action)
+            self.obs = next_obs
+            return next_obs, reward, terminated, truncated
         episode = self._episode + ended
         obs = self._restart(ended, episode, next_obs)
         self._remember(action)
         self._length[ended] = 0
         self._episode, self.obs = episode, obs
-        return next_obs, reward, terminated.copy(), truncated & ~terminated
+        return next_obs, reward, terminated, truncated & ~terminated
 
     def close(self) -> None:
         """Closes the environments."""
@@ -100,54 +115,72 @@ class TaskEnvs:
         Raises:
             ValueError: An environment did not do the same again, so it cannot be resumed exactly.
         """
+        if self.backend == "envpool":
+            raise ValueError(
+                f"EnvPool cannot seed single episodes, so a run of {self.task.name} cannot be "
+                "resumed within a stage: remove the checkpoints after the last switch"
+            )
         self._episode = state["episode"].copy()
         self._length = state["length"].copy()
         actions = state["actions"]
         self._actions = np.zeros((self.num_envs, max(512, 2 * actions.shape[1])), np.int32)
         self._actions[:, : actions.shape[1]] = actions
-        self.obs = self._reset(np.ones(self.num_envs, bool), self._episode)
-        for env in range(self.num_envs):
-            self._replay(env, actions[env, : self._length[env]])
+        self.obs = self._replay(actions)
         if not np.array_equal(self.obs, state["obs"]):
             raise ValueError(
                 f"{self.task.name} is not determined by its seed and actions: "
                 "a run of it cannot be resumed exactly"
             )
 
-    def _replay(self, env: int, actions: np.ndarray) -> None:
-        single = self._envs.envs[env]  # type: ignore[attr-defined]
-        for action in actions + self.space.first_action[self.task_index]:
-            raw, *_ = single.step(action)
-        if len(actions):
-            self.obs[env] = self.space.encode_one(self.task_index, raw)
+    def _replay(self, actions: np.ndarray) -> np.ndarray:
+        """The observations after every copy's own number of actions.
 
-    def _restart(self, ended: np.ndarray, episode: np.ndarray, obs: np.ndarray) -> np.ndarray:
-        """`obs`, with the first observation of a new episode where one ended."""
-        if not ended.any():
+        All copies step together, so the shorter an episode is, the later it begins; until then
+        its copy plays anything.
+        """
+        longest = int(self._length.max())
+        obs = self._reset(np.ones(self.num_envs, bool), self._episode)
+        for step in range(longest):
+            played = step - (longest - self._length)
+            action = np.where(played < 0, 0, actions[self._each, np.maximum(played, 0)])
+            raw, _, terminated, truncated, _ = self._envs.step(action + self._first_action)
+            obs = self._encode(raw)
+            begins = (played == -1) | ((played < -1) & (terminated | truncated))
+            obs = self._restart(begins, self._episode, obs)
+        return obs
+
+    def _restart(self, wanted: np.ndarray, episode: np.ndarray, obs: np.ndarray) -> np.ndarray:
+        """`obs`, with the first observation of a new episode where one is wanted."""
+        if not wanted.any():
             return obs
-        fresh = ended.reshape(-1, *[1] * len(self.space.shape))
-        return np.where(fresh, self._reset(ended, episode), obs)
+        fresh = wanted.reshape(-1, *[1] * len(self.space.shape))
+        return np.where(fresh, self._reset(wanted, episode), obs)
 
     def _reset(self, wanted: np.ndarray, episode: np.ndarray) -> np.ndarray:
         """Begins the given episodes of the wanted copies; the others' observations are void."""
-        numbered = enumerate(zip(wanted, episode, strict=True))
-        seeds: Any = [  # VectorEnv's annotation does not know lists
-            self._seed(env, int(number)) if want else None for env, (want, number) in numbered
-        ]
+        seeds: Any = [None] * self.num_envs  # VectorEnv's annotation does not know lists
+        for env in np.flatnonzero(wanted).tolist():
+            seeds[env] = self._seed(env, int(episode[env]))
         raw, _ = self._envs.reset(seed=seeds, options={"reset_mask": wanted})
         obs = self._encode(raw)
         self._check("an observation", obs[wanted])
         return obs
 
     def _check(self, what: str, values: np.ndarray) -> None:
-        if not np.isfinite(values).all():
+        if values.dtype.kind == "f" and not _all_finite(values):
             raise NonFiniteData(f"{self.task.name} gave {what} that is NaN or infinite")
 
     def _remember(self, action: np.ndarray) -> None:
         if self._length.max() == self._actions.shape[1]:
             self._actions = np.concatenate([self._actions, np.zeros_like(self._actions)], axis=1)
-        self._actions[np.arange(self.num_envs), self._length] = action
+        self._actions[self._each, self._length] = action
         self._length += 1
 
     def _encode(self, raw: Any) -> np.ndarray:
         return self.space.encode(self.task_index, raw, self.num_envs)
+
+
+def _all_finite(values: np.ndarray) -> bool:
+    flat = values.ravel()
+    # One number tells in most cases; it may be infinite though no value is.
+    return math.isfinite(flat.dot(flat)) or bool(np.isfinite(values).all())

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from envs import NonFiniteData
+from envs import NonFiniteData, WorkerCrash
 from experiments.config import Config, Flags
 from experiments.replay import evaluate_run, film_run, print_scores
 from experiments.screen import Screen, print_outcome
@@ -32,7 +32,7 @@ def run_command(command: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("stopped at once; the last checkpoint holds: --resume goes on", file=sys.stderr)
         return 130
-    except (ValueError, OSError, NonFiniteData) as error:
+    except (ValueError, OSError, NonFiniteData, WorkerCrash) as error:
         print("error:", *str(error).split(), file=sys.stderr)  # one line, whatever it says
         return 2
     return 0

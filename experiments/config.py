@@ -11,6 +11,7 @@ from agents import AGENTS, NETWORKS, DQNOptions
 from agents.methods import check_methods
 from buffers import BUFFERS, MEMORIES, RECENT
 from buffers.names import check_known
+from envs import Vectorization
 from experiments.memory_options import check_used
 
 Compile = Literal["auto", "on", "off"]
@@ -81,6 +82,9 @@ class RunOptions:
     """Members trained side by side, with seeds from `seed` upwards."""
     num_envs: int = 8
     """Environments of each member."""
+    vectorization: Vectorization = "auto"
+    """What steps environments: `native` is ours, in NumPy, and `auto` takes it where there is such,
+    else `sync`; `async` has a process for each; `envpool` needs the extra `envpool`."""
     eval_interval: int = 5_000
     """Environment steps between two evaluations of every task; 0: at switches only."""
     eval_episodes: int = 20
@@ -129,6 +133,7 @@ class Config(Flags):
         check_methods(self.methods)
         check_known("compile", self.compile, get_args(Compile))
         check_known("coreset_features", self.coreset_features, get_args(CoresetFeatures))
+        check_known("vectorization", self.vectorization, get_args(Vectorization))
         for field, registry in _REGISTRIES.items():
             check_known(field, getattr(self, field), registry)
         self._check(_POSITIVE, lambda value: value >= 1, "be at least 1")

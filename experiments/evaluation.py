@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-import gymnasium as gym
 import numpy as np
 
-from envs import NonFiniteData, Sequence, SharedSpace
+from envs import Episodes, NonFiniteData, Sequence, SharedSpace, make_episodes
 from experiments.seeding import Use, episode_seed, stream
 
 LONGEST_EPISODE = 10_000  # steps; environments need not end
@@ -20,11 +19,15 @@ class Evaluator:
         sequence: The tasks.
         space: Their shared space.
         seeds: One seed per member.
+        native: Step native environments where there are such; the scores are the same.
     """
 
-    def __init__(self, sequence: Sequence, space: SharedSpace, seeds: list[int]) -> None:
+    def __init__(
+        self, sequence: Sequence, space: SharedSpace, seeds: list[int], native: bool = True
+    ) -> None:
         self._sequence, self._space, self._seeds = sequence, space, seeds
-        self._envs: dict[int, list[gym.Env]] = {}
+        self._native = native
+        self._episodes: dict[int, Episodes] = {}
 
     def score_all(self, policy: Policy, episodes: int, path: tuple[int, ...]) -> np.ndarray:
         """Mean return of each member at each task, `[members, tasks]`.
@@ -47,24 +50,16 @@ class Evaluator:
             NonFiniteData: The task gave an observation or a reward that is NaN or infinite.
         """
         members = len(self._seeds)
-        envs = self._make(task, members * episodes)
-        native = [
-            env.reset(seed=self._seed(number, task, episodes, path))[0]
-            for number, env in enumerate(envs)
-        ]
-        obs = np.stack([self._space.encode_one(task, each) for each in native])
-        total = np.zeros(len(envs))
-        active = np.ones(len(envs), bool)
+        envs, count = self._open(task), members * episodes
+        obs = envs.reset([self._seed(number, task, episodes, path) for number in range(count)])
+        total, active = np.zeros(count), np.ones(count, bool)
         for _ in range(LONGEST_EPISODE):
             if not active.any():
                 break
             action = policy(obs.reshape(members, episodes, *obs.shape[1:]), task).reshape(-1)
-            action = action + self._space.first_action[task]
-            for i in np.flatnonzero(active):
-                each, reward, terminated, truncated, _ = envs[i].step(action[i])
-                total[i] += float(reward)
-                obs[i] = self._space.encode_one(task, each)
-                active[i] = not (terminated or truncated)
+            obs, reward, ended = envs.step(action, active)
+            total += np.where(active, reward, 0.0)
+            active &= ~ended
             if not (np.isfinite(obs).all() and np.isfinite(total).all()):
                 name = self._sequence.names[task]
                 raise NonFiniteData(f"{name} gave NaN or infinity in evaluation")
@@ -72,7 +67,9 @@ class Evaluator:
 
     def random_returns(self, episodes: int) -> list[float]:
         """Mean return of uniformly random actions at each task, the foot of every scale."""
-        alone = Evaluator(self._sequence, self._space, [0])  # the same for all runs and members
+        alone = Evaluator(
+            self._sequence, self._space, [0], self._native
+        )  # the same for all runs and members
         rng = stream(0, Use.RANDOM_POLICY)
         counts = self._space.valid.sum(1)
 
@@ -86,15 +83,14 @@ class Evaluator:
 
     def close(self) -> None:
         """Closes all environments."""
-        for envs in self._envs.values():
-            for env in envs:
-                env.close()
+        for envs in self._episodes.values():
+            envs.close()
 
-    def _make(self, task: int, count: int) -> list[gym.Env]:
-        envs = self._envs.setdefault(task, [])
-        while len(envs) < count:
-            envs.append(self._sequence.tasks[task].make_env())
-        return envs[:count]
+    def _open(self, task: int) -> Episodes:
+        if task not in self._episodes:
+            one = self._sequence.tasks[task]
+            self._episodes[task] = make_episodes(one, self._space, task, self._native)
+        return self._episodes[task]
 
     def _seed(self, number: int, task: int, episodes: int, path: tuple[int, ...]) -> int:
         member, episode = divmod(number, episodes)

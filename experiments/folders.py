@@ -32,6 +32,8 @@ def new_run(config: Config) -> tuple[Run, Tracker]:
     config = run.config
     for warning in idle_parts(run):
         LOG.warning(warning)
+    if config.vectorization == "envpool":
+        LOG.warning("EnvPool cannot seed single episodes: no resuming within a stage")
     run.folder = _claim(config)
     write_atomically(run.folder / "config.json", json.dumps(config.to_json(), indent=1).encode())
     run.save()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import NonFiniteLoss
-from envs import NonFiniteData
+from envs import NonFiniteData, WorkerCrash
 from experiments.activity import idle_methods
 from experiments.loop import end_task, learn_task, start_task
 from experiments.run import Run
@@ -52,7 +52,7 @@ class Monitor:
                     LOG.warning(words)
                 end_task(run)
                 self._switch()
-        except (NonFiniteData, NonFiniteLoss) as error:
+        except (NonFiniteData, NonFiniteLoss, WorkerCrash) as error:
             raise Stopped(f"{error}; {self._save()}") from error
         except OSError as error:
             raise Stopped(f"{error}; {self._how_to_go_on()}") from error

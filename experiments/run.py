@@ -100,6 +100,8 @@ class Run:
         self.folder = folder
         self.sequence = parse_sequence(config.envs, config.steps)
         self.space = SharedSpace.of(self.sequence.tasks)
+        for each in self.sequence.tasks:
+            each.backend(config.vectorization)  # refused now, not when its turn comes
         self._check_network()
         self.seeds = [config.seed + member for member in range(config.seeds)]
         rngs = [stream(seed, Use.AGENT) for seed in self.seeds]
@@ -109,7 +111,8 @@ class Run:
             self.agent.compile()
         self.memories = Memories.make(config, self.space, self.agent)
         self.nstep = NStep(config.n_step, config.discount, config.seeds * config.num_envs)
-        self.evaluator = Evaluator(self.sequence, self.space, self.seeds)
+        native = config.vectorization in ("auto", "native")
+        self.evaluator = Evaluator(self.sequence, self.space, self.seeds, native)
         self.clock, self.history = Clock(), History()
         self.envs: TaskEnvs | None = None
         self.episode_return = np.zeros(config.seeds * config.num_envs)
@@ -153,7 +156,8 @@ class Run:
 
         task = self.sequence.tasks[self.stage.task]
         count = self.config.seeds * num_envs
-        return TaskEnvs(task, self.space, seed, count, self.stage.task)
+        backend = self.config.vectorization
+        return TaskEnvs(task, self.space, seed, count, self.stage.task, backend)
 
     def per_member(self, flat: np.ndarray) -> np.ndarray:
         """[members * envs, ...] -> [members, envs, ...]."""

@@ -23,7 +23,8 @@ MAY_IMPORT = {
 ADAPTERS = ROOT / "buffers" / "adapters"
 # Somebody else's agents in our loop: these files import an optional library where they use it.
 GUESTS = {
-    ROOT / "agents" / "sb3_model.py": {"buffers", "gymnasium", "sb3_contrib", "stable_baselines3"}
+    ROOT / "agents" / "sb3_model.py": {"buffers", "gymnasium", "sb3_contrib", "stable_baselines3"},
+    ROOT / "envs" / "pool.py": {"envpool"},
 }
 
 

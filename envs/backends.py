@@ -1,0 +1,101 @@
+"""What steps many copies of an environment: `--vectorization auto|sync|async|native|envpool`."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal
+
+import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from envs.native import NATIVE, NativeVectorEnv
+
+Vectorization = Literal["auto", "sync", "async", "native", "envpool"]
+
+
+def choose_backend(
+    env_id: str, vectorization: Vectorization, kwargs: Mapping[str, Any]
+) -> Vectorization:
+    """What `vectorization` means for an environment: never `auto`.
+
+    Raises:
+        ValueError: The environment cannot be stepped so, or EnvPool is not installed.
+    """
+    match vectorization:
+        case "auto":
+            return "native" if native_id(env_id) else "sync"
+        case "native" if native_id(env_id) is None:
+            raise ValueError(
+                f"{env_id} has no native vectorization; those that have: "
+                f"{', '.join(NATIVE)}: use --vectorization auto"
+            )
+        case "envpool":
+            from envs.pool import check_pool
+
+            check_pool(env_id, kwargs)
+    return vectorization
+
+
+def make_backend(
+    env_id: str, num_envs: int, vectorization: Vectorization, kwargs: Mapping[str, Any]
+) -> VectorEnv[Any, Any, Any]:
+    """`num_envs` copies with autoreset disabled: who steps them resets them.
+
+    All take one seed per copy and `options={"reset_mask": mask}` in `reset`, as Gymnasium's
+    `SyncVectorEnv` does; EnvPool takes the seeds of its first reset only.
+
+    Args:
+        env_id: Registered id.
+        num_envs: How many copies.
+        vectorization: What steps them.
+        kwargs: Passed to the environment's constructor.
+
+    Raises:
+        ValueError: See `choose_backend`.
+    """
+    backend = choose_backend(env_id, vectorization, kwargs)
+    if backend == "native":
+        return make_native(env_id, num_envs, kwargs, AutoresetMode.DISABLED)
+    if backend == "envpool":
+        from envs.pool import PoolEnvs
+
+        return PoolEnvs(env_id, num_envs, kwargs)
+    # A spec is known also in a process that has not imported the module that registers it.
+    make = partial(gym.make, gym.spec(env_id), disable_env_checker=True, **kwargs)
+    if backend == "async":
+        from envs.workers import WorkerEnvs
+
+        return WorkerEnvs(env_id, [make] * num_envs)
+    return SyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def make_native(
+    env_id: str, num_envs: int, kwargs: Mapping[str, Any], mode: AutoresetMode
+) -> VectorEnv[Any, Any, Any]:
+    """A native vector environment with the time limit that `env_id` is registered with."""
+    return gym.make_vec(
+        native_id(env_id) or env_id,
+        num_envs=num_envs,
+        vectorization_mode="vector_entry_point",
+        max_episode_steps=gym.spec(env_id).max_episode_steps,
+        autoreset_mode=mode,
+        **kwargs,
+    )
+
+
+def native_id(env_id: str) -> str | None:
+    """The id whose vector entry point steps this environment natively; None: there is none.
+
+    That is one of `NATIVE`, or the id itself if it is registered with a `NativeVectorEnv`.
+    """
+    if env_id in NATIVE:
+        return NATIVE[env_id]
+    entry = gym.spec(env_id).vector_entry_point
+    if entry is None or gym.spec(env_id).additional_wrappers:
+        return None
+    try:
+        made_by = load_env_creator(entry) if isinstance(entry, str) else entry
+    except ImportError:  # of a library that is not installed
+        return None
+    is_native = isinstance(made_by, type) and issubclass(made_by, NativeVectorEnv)
+    return env_id if is_native else None

@@ -1,0 +1,100 @@
+"""CartPole with its physics as keywords: one environment, and many stepped together."""
+
+from typing import Any
+
+import numpy as np
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
+from gymnasium.vector import AutoresetMode
+
+from envs.native.base import NativeVectorEnv
+from envs.native.physics import finite, nonzero, positive
+
+
+class CartPole(CartPoleEnv):
+    """Gymnasium's CartPole (Barto, Sutton, Anderson 1983) with other physics if wanted.
+
+    Args:
+        gravity: Acceleration downwards [m/s^2].
+        masscart: Mass of the cart [kg].
+        masspole: Mass of the pole [kg].
+        length: Half the pole's length [m].
+        force_mag: Force of action 1; action 0 has the opposite [N]. Negative: reversed.
+        tau: Time of a step [s].
+        sutton_barto_reward: Gymnasium's: 0 for every step and -1 for the fall, instead of 1.
+        render_mode: As Gymnasium's.
+
+    Raises:
+        ValueError: A mass, a length or a time that is not positive, or a number not finite.
+    """
+
+    def __init__(
+        self,
+        gravity: float = 9.8,
+        masscart: float = 1.0,
+        masspole: float = 0.1,
+        length: float = 0.5,
+        force_mag: float = 10.0,
+        tau: float = 0.02,
+        sutton_barto_reward: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(sutton_barto_reward, render_mode)
+        self.gravity = finite("gravity", gravity)
+        self.masscart = positive("masscart", masscart)
+        self.masspole = positive("masspole", masspole)
+        self.length = positive("length", length)
+        self.force_mag = nonzero("force_mag", force_mag)
+        self.tau = positive("tau", tau)
+        self.total_mass = self.masspole + self.masscart
+        self.polemass_length = self.masspole * self.length
+
+
+class CartPoleVector(NativeVectorEnv):
+    """Many `CartPole`, stepped together.
+
+    Args:
+        num_envs: How many.
+        max_episode_steps: An episode of this length is truncated.
+        autoreset_mode: NEXT_STEP or DISABLED.
+        physics: What `CartPole` takes.
+    """
+
+    first_state = (-0.05, 0.05)
+    single: CartPole
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **physics: Any,
+    ) -> None:
+        super().__init__(CartPole(**physics), num_envs, max_episode_steps, autoreset_mode)
+        self._state, self._change = np.zeros((2, 4, num_envs))
+        self._force = np.array([-self.single.force_mag, self.single.force_mag])
+        bounds = self.single.x_threshold, self.single.theta_threshold_radians
+        self._threshold = np.array(bounds)[:, None]
+
+    def _draw(self, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
+        return rng.uniform(low, high, 4)
+
+    def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """CartPoleEnv.step, in the same order of operations, so that every bit is the same."""
+        world, change, force = self.single, self._change, self._force[actions]
+        _, x_dot, theta, theta_dot = self._state
+        cos, sin = np.cos(theta), np.sin(theta)
+        temp = (force + world.polemass_length * np.square(theta_dot) * sin) / world.total_mass
+        theta_acc = (world.gravity * sin - cos * temp) / (
+            world.length * (4.0 / 3.0 - world.masspole * np.square(cos) / world.total_mass)
+        )
+        change[0], change[2], change[3] = x_dot, theta_dot, theta_acc
+        change[1] = temp - world.polemass_length * theta_acc * cos / world.total_mass
+        self._state += world.tau * change
+        out = np.abs(self._state[::2]) > self._threshold
+        terminated = out[0] | out[1]
+        return self._reward(terminated), terminated
+
+    def _reward(self, terminated: np.ndarray) -> np.ndarray:
+        if self.single._sutton_barto_reward:
+            return np.where(terminated, -1.0, 0.0)
+        return np.ones(self.num_envs)
