@@ -3,16 +3,17 @@
     python benchmarks/replay.py --memmap rows --out benchmarks/results/replay.json
 
 One core, processor time: no library here works in more than one thread. All operations of a line
-are timed in turn, several rounds, and the best round counts: a busy machine then disturbs all
-alike. Figures are calls per second for samples and rows per second for adds; in brackets, how many
+are timed in turn, many short rounds, and the best round counts. That does not undo what a busy
+machine does to its caches, from which the libraries suffer unequally: publish what a quiet one
+says. Figures are calls per second for samples and rows per second for adds; in brackets, how many
 times the other library's rate ours is. A library that is not installed is left out and named. SB3
 adds a batch in steps of 8 environments, Tianshou row by row.
 
 A batch with "reused" arrays is drawn into the same memory every time, which PyTorch shares; with
 "new" ones each of the five columns that all libraries have becomes a tensor of its own. TorchRL's
-are tensors anyway, and so are SB3's. Then every library's samples are looked at:
-does each row's state belong to its reward, and is every row drawn equally often? (The chi-square
-test's p is below 0.01 once in a hundred times where it is.)
+are tensors anyway, and so are SB3's. Then every library's samples are looked at: does each row's
+state belong to its reward, and is every row drawn equally often? (The chi-square test's p is below
+0.01 once in a hundred times where it is.)
 """
 
 import argparse
@@ -184,13 +185,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         lines[line] = {name: rate * rows for name, rate in timed.items()}
     others = [kind for kind in BUFFERS if kind not in CHEAP]
     adds = []
-    for capacity, stream, kinds, batches in (
-        *((args.capacity, stream, CHEAP, (1, args.batch, 8 * args.batch)) for stream in STREAMS),
-        (args.own_capacity, 10, others, (args.batch,)),
+    sizes = (1, args.batch, 8 * args.batch)
+    for capacity, stream, kinds, batches, rounds in (
+        *((args.capacity, stream, CHEAP, sizes, args.rounds) for stream in STREAMS),
+        (args.own_capacity, 10, others, (args.batch,), 3),
     ):
         memories = passed_by(capacity, stream, [kind for kind in kinds if kind in BUFFERS])
         for batch in batches:
-            for kind, rate in own_rates(memories, batch, args.rounds).items():
+            for kind, rate in own_rates(memories, batch, rounds).items():
                 adds.append([kind, capacity, stream, batch, rate])
     return {
         "capacity": args.capacity,
@@ -252,8 +254,8 @@ def main() -> None:
     parser.add_argument("--capacity", type=int, default=100_000)
     parser.add_argument("--own-capacity", type=int, default=5_000, help="of costly memories")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=0.05, help="of each operation and round")
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=0.01, help="of each operation and round")
     parser.add_argument("--samples", type=int, default=400, help="looked at of each library")
     parser.add_argument("--memmap", type=Path, metavar="FOLDER", help="ten million rows in files")
     parser.add_argument("--out", type=Path, help="a file for the figures, JSON")
