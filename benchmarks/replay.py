@@ -2,15 +2,18 @@
 
     python benchmarks/replay.py --memmap rows --out benchmarks/results/replay.json
 
-One core. All operations of a line are timed in turn, several rounds, and the best round counts: a
-busy machine then disturbs all alike. Figures are calls per second for samples and rows per second
-for adds; in brackets, how many times the other library's rate ours is. A library that is not
-installed is left out and named. SB3 adds a batch in steps of 8 environments, Tianshou row by row.
+One core, processor time: no library here works in more than one thread. All operations of a line
+are timed in turn, many short rounds, and the best round counts. That does not undo what a busy
+machine does to its caches, from which the libraries suffer unequally: publish what a quiet one
+says. Figures are calls per second for samples and rows per second for adds; in brackets, how many
+times the other library's rate ours is. A library that is not installed is left out and named. SB3
+adds a batch in steps of 8 environments, Tianshou row by row.
 
 A batch with "reused" arrays is drawn into the same memory every time, which PyTorch shares; with
-"new" ones every column becomes a tensor of its own. Then every library's samples are looked at:
-does each row's state belong to its reward, and is every row drawn equally often? (The chi-square
-test's p is below 0.01 once in a hundred times where it is.)
+"new" ones each of the five columns that all libraries have becomes a tensor of its own. TorchRL's
+are tensors anyway, and so are SB3's. Then every library's samples are looked at: does each row's
+state belong to its reward, and is every row drawn equally often? (The chi-square test's p is below
+0.01 once in a hundred times where it is.)
 """
 
 import argparse
@@ -39,6 +42,7 @@ LINES = {
     "add batch": "add, a batch at a time",
     "prioritized": "prioritised: sample and update",
 }
+STREAMS = (2, 10, 100)  # times the capacity that have passed by: a reservoir keeps less and less
 CHEAP = ("fifo", "reservoir", "skip_reservoir")  # the others are timed with fewer rows
 
 
@@ -49,6 +53,10 @@ def retain(capacity: int, batch: int) -> Subject:
     one, many, out = rows_of(1), rows_of(batch), buffer.batch(batch)
     tensors = {name: torch.from_numpy(values) for name, values in out.items()}
 
+    def new_tensors() -> list[torch.Tensor]:
+        data = buffer.sample(batch).data
+        return [torch.from_numpy(data[name]) for name in one]
+
     def drawn() -> tuple[Any, Any]:
         buffer.sample(batch, out)
         return tensors["state"], tensors["reward"]
@@ -57,9 +65,7 @@ def retain(capacity: int, batch: int) -> Subject:
         {
             "sample": lambda: buffer.sample(batch),
             "sample, tensors": lambda: buffer.sample(batch, out),
-            "sample, new tensors": lambda: [
-                torch.from_numpy(values) for values in buffer.sample(batch).data.values()
-            ],
+            "sample, new tensors": new_tensors,
             "add one": lambda: other.add(one),
             "add batch": lambda: other.add(many),
         }
@@ -89,17 +95,17 @@ def rates(operations: dict[str, Operation], rounds: int, seconds: float) -> dict
     calls = {name: _calls_in(seconds, each) for name, each in operations.items()}
     for _ in range(rounds):
         for name, operation in operations.items():
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(calls[name]):
                 operation()
-            best[name] = max(best[name], calls[name] / (time.perf_counter() - start))
+            best[name] = max(best[name], calls[name] / (time.process_time() - start))
     return best
 
 
 def _calls_in(seconds: float, operation: Operation) -> int:
     operation()  # the first call may compile
-    start, calls = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
+    start, calls = time.process_time(), 0
+    while time.process_time() - start < seconds:
         operation()
         calls += 1
     return max(calls, 1)
@@ -132,10 +138,10 @@ def own_rates(memories: dict[str, Memory], batch: int, rounds: int) -> dict[str,
         for kind, memory in memories.items():
             memory.load_state_dict(states[kind])
             calls = min(max(memory.seen // (10 * batch), 1), 4_000)
-            start = time.perf_counter()
+            start = time.process_time()
             for _ in range(calls):
                 memory.add(rows)
-            best[kind] = max(best[kind], calls * batch / (time.perf_counter() - start))
+            best[kind] = max(best[kind], calls * batch / (time.process_time() - start))
     return best
 
 
@@ -179,14 +185,14 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         lines[line] = {name: rate * rows for name, rate in timed.items()}
     others = [kind for kind in BUFFERS if kind not in CHEAP]
     adds = []
-    for capacity, stream, kinds, batches in (
-        (args.capacity, 10, CHEAP, (1, args.batch, 8 * args.batch)),
-        (args.capacity, 100, CHEAP, (1, args.batch, 8 * args.batch)),
-        (args.own_capacity, 10, others, (args.batch,)),
+    sizes = (1, args.batch, 8 * args.batch)
+    for capacity, stream, kinds, batches, rounds in (
+        *((args.capacity, stream, CHEAP, sizes, args.rounds) for stream in STREAMS),
+        (args.own_capacity, 10, others, (args.batch,), 3),
     ):
         memories = passed_by(capacity, stream, [kind for kind in kinds if kind in BUFFERS])
         for batch in batches:
-            for kind, rate in own_rates(memories, batch, args.rounds).items():
+            for kind, rate in own_rates(memories, batch, rounds).items():
                 adds.append([kind, capacity, stream, batch, rate])
     return {
         "capacity": args.capacity,
@@ -248,8 +254,8 @@ def main() -> None:
     parser.add_argument("--capacity", type=int, default=100_000)
     parser.add_argument("--own-capacity", type=int, default=5_000, help="of costly memories")
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=0.05, help="of each operation and round")
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=0.01, help="of each operation and round")
     parser.add_argument("--samples", type=int, default=400, help="looked at of each library")
     parser.add_argument("--memmap", type=Path, metavar="FOLDER", help="ten million rows in files")
     parser.add_argument("--out", type=Path, help="a file for the figures, JSON")

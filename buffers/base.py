@@ -75,7 +75,7 @@ class StoredRows:
             self._rng = np.random.default_rng([int(self._rng.integers(2**62)), self.seen])
 
     def __len__(self) -> int:
-        return min(self._added, self._capacity)
+        return self._added if self._added < self._capacity else self._capacity  # `min` is slower
 
     @property
     def capacity(self) -> int:

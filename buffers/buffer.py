@@ -1,6 +1,7 @@
 """The base of every buffer: two questions, `_admit` (what to keep) and `_draw` (what to draw)."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from os import PathLike
 from typing import Any, ClassVar, Required, TypedDict
 
@@ -169,13 +170,11 @@ class Buffer(StoredRows):
 
     def _draw(self, n: int) -> np.ndarray:
         """Slots of `n` stored rows; there are some."""
-        return uniform(self._rng, float(len(self)), n)
+        return uniform(self._rng, len(self), n)
 
     def _weigh(self, slots: np.ndarray) -> np.ndarray:
         """Importance weight of each row drawn, float32 [n]."""
-        weight = np.empty(len(slots), np.float32)
-        weight.fill(1)  # less than half the time of np.ones
-        return weight
+        return _ones(len(slots)).copy()  # a fifth of the time of np.ones
 
     def _corrects(self) -> bool:
         """Whether weights correct for uneven draws: `sample` then makes its largest 1."""
@@ -195,5 +194,17 @@ def uniform(rng: np.random.Generator, below: float, n: int) -> np.ndarray:
     In half the time of `Generator.integers`; a number's probability is off by less than 2**-53.
     """
     drawn = rng.random(n)
-    drawn *= below
+    drawn *= _scalar(below)
     return drawn.astype(np.int64)
+
+
+@lru_cache
+def _scalar(value: float) -> np.ndarray:
+    """The number as an array without axes: NumPy multiplies by it in half the time."""
+    return np.array(value, np.float64)
+
+
+@lru_cache
+def _ones(n: int) -> np.ndarray:
+    """To be copied."""
+    return np.ones(n, np.float32)

@@ -124,6 +124,10 @@ class Batch(Mapping[str, Any]):
         same = layout is self.layout or layout.structs == self.layout.structs
         return same and len(self.records[0]) == rows
 
+    def some(self, which: slice | np.ndarray) -> "Batch":
+        """Return some of the rows."""
+        return Batch(self.layout, tuple(raw[which] for raw in self.records))
+
     def columns(self) -> dict[str, np.ndarray]:
         """Return the arrays by name, of columns in dicts by their path."""
         return self._views.copy()

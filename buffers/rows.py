@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from buffers.columns import REQUIRED, Column, check_names, checked_values, must_be_finite, row_count
-from buffers.layout import Layout, Records
+from buffers.layout import Batch, Layout
 from buffers.nested import flat, root
+
+FEW = 40  # values that are summed sooner in Python than in NumPy
+PACKED = 1 << 16  # bytes of a batch that are packed at once: they are still in the cache then
 
 
 class Rows(Mapping[str, np.ndarray]):
@@ -20,17 +23,17 @@ class Rows(Mapping[str, np.ndarray]):
     Attributes:
         n: number of rows.
         given: the columns that were given; the others have their fill value in every row.
-        record: the row as it is stored, if there is but one.
+        packed: the rows as they are stored, with the columns that were not given, if they are few.
     """
 
     def __init__(
         self,
         columns: Mapping[str, Column],
         given: Mapping[str, np.ndarray],
-        record: Records | None = None,
+        packed: Batch | None = None,
     ) -> None:
         self.n = len(next(iter(given.values())))
-        self.given, self.record = given, record
+        self.given, self.packed = given, packed
         self._columns = columns
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -47,6 +50,9 @@ class Rows(Mapping[str, np.ndarray]):
 
     def some(self, which: slice | np.ndarray) -> "Rows":
         """Return some of the rows."""
+        if self.packed is not None:
+            packed = self.packed.some(which)
+            return Rows(self._columns, packed.columns(), packed)
         if isinstance(which, slice):
             return Rows(self._columns, {k: v[which] for k, v in self.given.items()})
         return Rows(self._columns, {k: v.take(which, axis=0) for k, v in self.given.items()})
@@ -74,7 +80,8 @@ class Intake:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._one: _OneRow | None = None
+        self._form: _Form | None = None
+        self._n = 1  # rows of the last batch
         self._required = [name for name in layout.columns if root(name) in REQUIRED]
         self._expected = []
         for name, column in layout.columns.items():
@@ -92,8 +99,8 @@ class Intake:
         """
         if self._layout.nested:
             rows = flat(rows)
-        if self._one is not None and self._one.take(rows):
-            return self._one.rows
+        if self._form is not None and self._form.take(rows):
+            return self._form.rows
         columns = self._layout.columns
         check_names(rows, self._required, columns)
         n = row_count(self._required[0], rows[self._required[0]])
@@ -102,43 +109,57 @@ class Intake:
             for name, dtype, shape, finite in self._expected
             if name in rows
         }
-        if n == 1:
-            self._one = _OneRow(self._layout, given)
+        if n == self._n and self._packs(n) and all(v is rows[k] for k, v in given.items()):
+            self._form = _Form(self._layout, given)
+        self._n = n
         return Rows(columns, given)
 
+    def _packs(self, n: int) -> bool:
+        """Whether it is worth while to pack so many rows."""
+        few = not self._layout.apart and n * self._layout.row_bytes <= PACKED
+        return n == 1 or (few and n > 1)
 
-class _OneRow:
-    """The short way for a single row, written into its record at once and checked there.
 
-    Here each call to NumPy counts: it takes longer than the work in it.
+class _Form:
+    """The short way for rows like those before, which needed no conversion: packed and checked.
+
+    All memories that they are offered to then copy records, not columns. Here each call to NumPy
+    counts: for few rows it takes longer than the work in it.
 
     Args:
-        layout: of the record.
-        given: a row; the columns that rows to come must have.
+        layout: of the records.
+        given: rows; the columns, and the number of rows, that those to come must have.
     """
 
     def __init__(self, layout: Layout, given: Mapping[str, np.ndarray]) -> None:
-        batch = layout.batch(1)
+        n = len(next(iter(given.values())))
+        batch = layout.batch(n)
         views = batch.columns()
         Rows(layout.columns, given).write(views, 0)
-        self.rows = Rows(layout.columns, views, batch.records)
-        self._parts = [(k, v.dtype, v.shape, views[k]) for k, v in given.items()]
-        self._finite = layout.finite_runs(batch.records)
+        self.rows = Rows(layout.columns, views, batch)
+        self._finite = layout.finite_runs(batch.records) if n == 1 else []
+        self._parts = [
+            (k, v.dtype, v.shape, views[k], n > 1 and must_be_finite(k, v.dtype))
+            for k, v in given.items()
+        ]
 
     def take(self, rows: Mapping[str, Any]) -> bool:
-        """Become this row; if False, the row needs to be looked at more closely."""
+        """Become these rows; if False, they need to be looked at more closely."""
         if len(rows) != len(self._parts):
             return False
         try:
-            for name, dtype, shape, target in self._parts:
+            for name, dtype, shape, target, finite in self._parts:
                 values = rows[name]
                 if values.dtype is not dtype or values.shape != shape:
+                    return False
+                if finite and not _is_finite(values):
                     return False
                 target[...] = values
         except (KeyError, AttributeError):  # a column is missing, or a list
             return False
-        for values in self._finite:  # noqa: SIM110 (a generator takes time)
-            if not math.isfinite(np.vdot(values, values)):  # see `_is_finite`
+        for values in self._finite:
+            few = len(values) <= FEW
+            if not math.isfinite(sum(values.tolist()) if few else np.vdot(values, values)):
                 return False
         return True
 

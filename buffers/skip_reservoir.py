@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from buffers.buffer import Common
-from buffers.reservoir import ReservoirBuffer
+from buffers.reservoir import ReservoirBuffer, nowhere
 from buffers.rows import Rows
 from buffers.state import check_array
 from buffers.storage import last_writes
@@ -46,18 +46,23 @@ class SkipReservoir(ReservoirBuffer):
         self._log_w = 0.0
         self._next = np.zeros(0, np.int64)  # places in the stream of the next rows to keep
         self._slot = np.zeros(0, np.int64)  # where each of them goes
+        self._due = 0  # no row before this place is kept
 
     def _admit(self, rows: Rows) -> np.ndarray:
-        first, n = self._added, rows.n
-        slots = np.full(n, -1)
-        fresh = min(max(self._capacity - first, 0), n)
-        slots[:fresh] = np.arange(first, first + fresh)
-        if first + n > self._capacity:
-            self._plan(first + n)
-            kept = int(self._next.searchsorted(first + n))
+        first, end = self._added, self._added + rows.n
+        slots = nowhere(rows.n)
+        if end <= self._due:
+            return slots
+        fresh = min(max(self._capacity - first, 0), rows.n)
+        if fresh:
+            slots[:fresh] = np.arange(first, first + fresh)
+        if end > self._capacity:
+            self._plan(end)
+            kept = int(self._next.searchsorted(end))
             slots[self._next[:kept] - first] = last_writes(self._slot[:kept])
             self._next, self._slot = self._next[kept:], self._slot[kept:]
-        return last_writes(slots) if 0 < fresh < n else slots
+            self._due = int(self._next[0])
+        return last_writes(slots) if 0 < fresh < rows.n else slots
 
     def _plan(self, end: int) -> None:
         """Draw which rows are kept, at least up to place `end`."""
@@ -105,3 +110,4 @@ class SkipReservoir(ReservoirBuffer):
         super()._load_counters(state)
         self._log_w = state["log_w"]
         self._next, self._slot = state["next"].copy(), state["slot"].copy()
+        self._due = int(self._next[0]) if len(self._next) else 0

@@ -12,6 +12,8 @@ from buffers.memory import check_fits
 from buffers.rows import Rows, as_rows
 from buffers.state import check_array
 
+NONE = np.array(-1)  # no slot; NumPy compares with an array in half the time
+
 
 class Storage:
     """Rows in slots.
@@ -97,28 +99,42 @@ class Storage:
         """Write row i, born at `seen + i`, to slots[i], unless that is -1; no slot twice."""
         rows = as_rows(self.layout.columns, rows)
         self.count_to(seen + rows.n)
-        if rows.record is not None and not self._frames:
-            return self._put_one(int(slots[0]), rows.record, seen)
-        kept = (slots >= 0).nonzero()[0]
+        packed = self._packed(rows)
+        if packed and rows.n == 1:
+            return self._put_one(int(slots[0]), packed, seen)
+        kept = (slots > NONE).nonzero()[0]
         if not len(kept):
             return
         target, which = slots.take(kept), kept
         self._before_writing(target)
+        self.born[target] = (kept + seen).astype(self.born.dtype)  # sooner than to convert there
+        if packed:
+            for raw, values in zip(self._records, packed):  # noqa: B905 (strict takes time)
+                raw[target] = values.take(kept)
+            return
         if self._frames:
             rows, which = self._numbered(rows.some(kept)), np.arange(len(kept))
         for name, view in self.data.items():
             view[target] = rows.taken(name, which)
-        self.born[target] = seen + kept
 
     def put_run(self, first: int, rows: Rows, seen: int) -> None:
         """Write the rows, born from `seen` on, to the slots from `first` on."""
         self.count_to(seen + rows.n)
-        rows = self._numbered(rows)
-        if rows.record is not None:
-            return self._put_one(first, rows.record, seen)
-        self._before_writing(slice(first, first + rows.n))
-        rows.write(self.data, first)
-        self.born[first : first + rows.n] = np.arange(seen, seen + rows.n)
+        packed = self._packed(rows)
+        if packed and rows.n == 1:
+            return self._put_one(first, packed, seen)
+        slots = slice(first, first + rows.n)
+        self._before_writing(slots)
+        self.born[slots] = np.arange(seen, seen + rows.n, dtype=self.born.dtype)
+        if packed:
+            for raw, values in zip(self._records, packed):  # noqa: B905 (strict takes time)
+                raw[slots] = values
+        else:
+            self._numbered(rows).write(self.data, first)
+
+    def _packed(self, rows: Rows) -> Records | None:
+        """The rows as they are stored, if they are packed so."""
+        return None if self._frames or rows.packed is None else rows.packed.records
 
     def _put_one(self, slot: int, record: Records, born: int) -> None:
         if slot < 0:
@@ -145,12 +161,11 @@ class Storage:
         self, slots: np.ndarray, out: Mapping[str, np.ndarray] | None = None
     ) -> dict[str, np.ndarray]:
         """Copy the rows in `slots`, into the arrays of `out` and only its columns if given."""
+        if out is None and not self._frames:
+            return self.layout.views([raw.take(slots) for raw in self._records])
         if isinstance(out, Batch) and out.fits(self.layout, len(slots)):
             return self._take_into(out, slots)
-        if self._frames:
-            data = self._take_into(self.layout.batch(len(slots)), slots)
-        else:
-            data = self.layout.views([raw.take(slots) for raw in self._records])
+        data = self._take_into(self.layout.batch(len(slots)), slots)
         return data if out is None else copied(data, out)
 
     def _take_into(self, batch: Batch, slots: np.ndarray) -> dict[str, np.ndarray]:
@@ -228,9 +243,14 @@ def last_writes(slots: np.ndarray) -> np.ndarray:
     NumPy promises no order for repeated indices in one assignment: two columns of one slot could
     otherwise come from different rows.
     """
-    if len(set(slots.tolist())) == len(slots):
+    n = len(slots)
+    if n < 64 and len(set(slots.tolist())) == n:  # sooner than sorting so few
         return slots
-    last = len(slots) - 1 - np.unique(slots[::-1], return_index=True)[1]
-    kept = np.full_like(slots, -1)
-    kept[last] = slots[last]
+    bits = n.bit_length()
+    ordered = np.sort(slots << bits | np.arange(n))  # by slot, then by turn
+    earlier = ordered[:-1][ordered[:-1] >> bits == ordered[1:] >> bits]
+    if not len(earlier):
+        return slots
+    kept = slots.copy()
+    kept[earlier & (1 << bits) - 1] = -1
     return kept

@@ -14,6 +14,8 @@ from buffers.coreset.features import Features, Source
 from buffers.coreset.reasons import Reason, Reasons
 from buffers.coreset.slots import Slots
 from buffers.names import check_known
+from buffers.reservoir import nowhere
+from buffers.rows import Rows, as_rows
 from buffers.selection import SELECTIONS, represented
 
 
@@ -25,17 +27,19 @@ class CoresetBuffer(Buffer):
     again (merge and reduce). All rows held can be drawn, uniformly, also those that are new. A row
     keeps its slot for as long as it is held.
 
-    A choice among C rows comes every C * staging rows; `buffers.selection` says what one costs.
-    More staging is faster and leaves less room for what was chosen.
+    A choice among C rows comes every C * staging candidates; `buffers.selection` says what one
+    costs. More staging is faster and leaves less room for what was chosen. So is looking at each
+    `every`-th row only, which loses little where a row is a near copy of the one before.
 
     Every row that is given up adds its weight to the nearest that stays, so that the weights of
-    all rows add up to the rows offered (unless capacity is 1: then nothing can stay).
+    all rows add up to the candidates so far (unless capacity is 1: then nothing can stay).
 
     Args:
         capacity: rows it can hold, new ones included.
         selection: a key of `buffers.selection.SELECTIONS`; by default that of the class.
         staging: share of the capacity that is given up at every choice, above 0 and below 1; one
             row at least.
+        every: one of so many rows in turn is a candidate; the others are dropped at once.
         weighted: whether a sample's weights are the rows' own, divided by their mean over all
             rows held; otherwise, and by default but with "facility", they are all 1.
         features: what rows are compared by: a column's name, or a function of rows to [n, d];
@@ -55,6 +59,7 @@ class CoresetBuffer(Buffer):
         *,
         selection: str | None = None,
         staging: float = 0.25,
+        every: int = 1,
         weighted: bool | None = None,
         features: Source = None,
         **common: Unpack[Common],
@@ -64,9 +69,11 @@ class CoresetBuffer(Buffer):
         check_known("selection", self.selection, SELECTIONS)
         if not 0 < staging < 1:
             raise ValueError(f"staging {staging}: choose a share of the rows above 0 and below 1")
+        if every < 1:
+            raise ValueError(f"every {every}: choose 1 for each row, or more")
         self._rule = SELECTIONS[self.selection]
         self._wants = frozenset(inspect.signature(self._rule).parameters)
-        self._staging = staging
+        self._staging, self._every = staging, every
         self._weighted = self.selection == "facility" if weighted is None else weighted
         self._features = Features(self.columns, features)
         self._slots = Slots(capacity)
@@ -111,6 +118,10 @@ class CoresetBuffer(Buffer):
         self._slots.clear(self._capacity)
         self._features.clear()
 
+    def idle(self) -> str | None:
+        """Say so if the buffer had no choice to make yet: it holds all that it was offered."""
+        return super().idle() if self._every == 1 else None
+
     def _stored(self, slots: np.ndarray) -> np.ndarray:
         return self._slots.holds(slots)
 
@@ -124,25 +135,32 @@ class CoresetBuffer(Buffer):
         return (weight[slots] / weight[self._slots.held].mean()).astype(np.float32)
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        rows = as_rows(self.columns, rows)
         self._features.check(rows)
-        n, first, done, given_up = len(rows["task"]), self.seen, 0, False
-        slots = np.empty(n, np.int64)
-        while done < n:
-            if not self._slots.free:
+        first, done, given_up = self.seen, 0, False
+        slots = np.empty(rows.n, np.int64)
+        while done < rows.n:
+            if not self._room():
                 self._reduce(self._capacity - max(1, int(self._capacity * self._staging)))
                 given_up = done > 0  # rows of this very batch may have been
-            end = min(n, done + self._slots.free)
-            some = rows if end - done == n else {name: v[done:end] for name, v in rows.items()}
+            end = min(rows.n, done + self._room())
+            some = rows if end - done == rows.n else rows.some(slice(done, end))
             slots[done:end] = super()._insert(some)
             done = end
         if given_up:
-            lasting = self._stored(slots) & (self._storage.born[slots] == first + np.arange(n))
+            lasting = self._stored(slots) & (self._storage.born[slots] == first + np.arange(rows.n))
             slots[~lasting] = -1
         return slots
 
-    def _admit(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        slots = self._slots.take(len(rows["task"]))
-        self._reasons.reset(slots)
+    def _room(self) -> int:
+        """Rows that can come until a candidate finds no slot."""
+        return -self._added % self._every + self._slots.free * self._every
+
+    def _admit(self, rows: Rows) -> np.ndarray:
+        slots = nowhere(rows.n)
+        candidates = slots[-self._added % self._every :: self._every]
+        candidates[:] = self._slots.take(len(candidates))
+        self._reasons.reset(candidates)
         return slots
 
     def _reduce(self, rows: int) -> None:
@@ -182,8 +200,12 @@ class CoresetBuffer(Buffer):
         self._reasons.move(kept, self._capacity)
 
     def _settings(self) -> dict[str, Any]:
-        names = ("selection", "staging", "weighted")
-        return dict(zip(names, (self.selection, self._staging, self._weighted), strict=True))
+        return {
+            "selection": self.selection,
+            "staging": self._staging,
+            "every": self._every,
+            "weighted": self._weighted,
+        }
 
     def _counters(self) -> dict[str, Any]:
         return {

@@ -121,6 +121,16 @@ def test_a_batch_is_stored_as_its_rows_would_be_one_by_one(make, make_rows, asse
     assert_equal(batched.state_dict(), single.state_dict())
 
 
+def test_rows_that_need_no_conversion_are_stored_like_others(make, make_rows, assert_equal):
+    converted, exact = make(seed=3), make(seed=3)
+    tasks = np.random.default_rng(0).integers(3, size=120)
+    for first in range(0, 120, 24):
+        rows = make_rows(first, 24, tasks[first : first + 24])
+        converted.add(rows)
+        exact.add({name: v.astype(exact.columns[name].dtype) for name, v in rows.items()})
+    assert_equal(converted.state_dict(), exact.state_dict())
+
+
 def test_the_returned_slot_is_where_the_row_is(make, make_rows):
     buffer = make()
     for first in range(0, 200, 40):

@@ -7,10 +7,12 @@ import weakref
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buffers import BalancedReservoir, Column, HybridBuffer, ReplayBuffer, ReservoirBuffer
 from buffers.layout import Layout
-from buffers.storage import Storage
+from buffers.storage import Storage, last_writes
 
 ODD = {
     "bytes": Column((5,), np.uint8),
@@ -110,7 +112,7 @@ def test_the_largest_floats_are_stored_and_the_one_bad_value_is_not(n, dtype):
         "next_state": largest,
         "done": np.zeros(n, bool),
     }
-    for _ in range(2):
+    for _ in range(3):
         buffer.add(rows)
     assert np.array_equal(buffer.read(buffer.rows())["state"][:n], largest)
     for bad in (np.nan, np.inf, -np.inf):
@@ -156,3 +158,12 @@ def test_a_buffer_that_nobody_has_any_more_gives_its_memory_back_at_once(kind, f
         assert storage() is None
     finally:
         gc.enable()
+
+
+@given(st.lists(st.integers(-1, 5), max_size=200), st.sampled_from([1, 2**40]))
+def test_of_rows_for_one_slot_the_last_one_gets_it(slots, far):
+    slots = [slot * far if slot > 0 else slot for slot in slots]
+    expected = [-1 if slot in slots[i + 1 :] else slot for i, slot in enumerate(slots)]
+    given_ = np.array(slots, np.int64)
+    assert last_writes(given_).tolist() == expected
+    assert given_.tolist() == slots

@@ -92,6 +92,24 @@ def test_the_share_given_up_at_a_choice(staging, rows):
     assert buffer.describe()["new"] == 1
 
 
+@pytest.mark.parametrize("batch", [1, 7, 60])
+def test_each_third_row_is_a_candidate_however_rows_come(batch):
+    buffer, thinned = on_a_line(8, every=3), on_a_line(8)
+    values = np.random.default_rng(0).normal(size=60)
+    for first in range(0, 60, batch):
+        slots = buffer.add(line(values[first : first + batch]))
+        assert (slots[np.arange(first, first + len(slots)) % 3 > 0] == -1).all()
+        kept = np.flatnonzero(slots >= 0)
+        stored = buffer.read(slots[kept])["state"][:, 0]
+        assert np.allclose(stored, values[first + kept])
+    for value in values[::3]:
+        thinned.add(line([value]))
+    assert states(buffer) == states(thinned)
+    assert buffer.seen == 60
+    assert (buffer.ages() % 3 == 2).all()  # row 59 is the newest, 57 the newest candidate
+    assert buffer.idle() is None
+
+
 def test_a_row_keeps_its_slot():
     buffer, where = on_a_line(8), {}
     for value in range(60):
@@ -364,6 +382,7 @@ def test_images_can_be_chosen():
         ({"selection": "best"}, "unknown selection 'best'; known are k_center"),
         ({"staging": 0}, "staging 0"),
         ({"staging": 1}, "staging 1"),
+        ({"every": 0}, "every 0"),
         ({"features": "colour"}, "no column 'colour'"),
     ],
 )
@@ -377,6 +396,7 @@ def test_unusable_options_are_refused(options, message):
     [
         {"selection": "herding"},
         {"staging": 0.5},
+        {"every": 2},
         {"weighted": True},
         {"chosen": 5},
         {"chosen": -1},
