@@ -150,7 +150,8 @@ def machine() -> dict[str, Any]:
             break
     return {
         "cpu": cpu, "cores": os.cpu_count(), "load_before": os.getloadavg()[0],
-        "clock": os.environ[CLOCK], "date": time.strftime("%Y-%m-%d"), "python": platform.python_version(),
+        "clock": os.environ[CLOCK], "date": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
         "torch": torch.__version__, "gymnasium": gymnasium.__version__,
     }  # fmt: skip
 

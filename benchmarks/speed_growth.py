@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from peers import Setting
 
-# Each of the first two visits is a task's first; the memory is the default one from then on.
 TASKS = ("retain/Recall", "retain/RecallShifted", "retain/RecallSmall", "CartPole")
 ROUNDS = 5
 
@@ -76,7 +75,7 @@ def tasks(steps: int) -> dict[str, Any]:
     return {
         "tasks": TASKS, "steps": steps, "visit_seconds": visits.tolist(),
         "round_seconds": rounds.tolist(), "switch_seconds": switches,
-        "last_round_over_second": rounds[-1] / rounds[1],
+        "last_round_over_second": float(rounds[-1] / rounds[1]),
     }  # fmt: skip
 
 

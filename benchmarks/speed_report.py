@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -117,23 +118,24 @@ def _table(title: str, columns: tuple[str, ...], rows: list[list[str]]) -> Table
 
 def draw(results: Results, path: Path) -> None:
     """Every growth curve that was measured, in one picture."""
-    from matplotlib.figure import Figure
+    if any(part in results for part in (*LABELS, "tasks")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(results).savefig(path, dpi=120)
 
+
+def picture(results: Results) -> Figure:
+    """A panel for each growth curve; the one of tasks shows seconds, the others speeds."""
     curves = [part for part in LABELS if part in results]
     panels = len(curves) + ("tasks" in results)
-    if not panels:
-        return
     figure = Figure(figsize=(3.2 * panels, 3), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for axis, part in zip(axes, curves, strict=False):
         points = results[part]["points"]
-        axis.loglog([int(x) for x in points], [p["rate"] for p in points.values()], "o-")
-        axis.set(xlabel=LABELS[part], ylabel="environment steps/s")
-        axis.set_ylim(bottom=1)
+        rates = [point["rate"] for point in points.values()]
+        axis.loglog([int(x) for x in points], rates, "o-")
+        axis.set(xlabel=LABELS[part], ylabel="environment steps/s", ylim=(1, 2 * max(rates)))
     if "tasks" in results:
         seconds = results["tasks"]["visit_seconds"]
         axes[-1].plot(range(1, len(seconds) + 1), seconds, "o-")
-        axes[-1].set(xlabel="visit (20 of 4 tasks)", ylabel="seconds")
-        axes[-1].set_ylim(bottom=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+        axes[-1].set(xlabel="visit (20 of 4 tasks)", ylabel="seconds", ylim=(0, None))
+    return figure
