@@ -1,6 +1,6 @@
 """Speed: Retain beside other libraries doing the same work, and how its cost grows.
 
-    python benchmarks/speed.py                     # everything: about an hour
+    python benchmarks/speed.py                     # everything: half an hour
     python benchmarks/speed.py --part peers update # some parts; the others' results stay
 
 Each measurement runs in a process of its own with one thread. Results of all parts are kept in
