@@ -73,6 +73,16 @@ def _default_row(name: str, row: Results, one: Results | None) -> list[str]:
     return [name, f"{row['seconds']:.0f}", f"{without:.0f}", speed, *ratios, outside, *returns]
 
 
+def share_lines(part: Results) -> list[str]:
+    """Where each run of ours spent its time, the largest share first."""
+    lines = []
+    for name, row in part["rows"].items():
+        shares = sorted((row["time_shares"] or {}).items(), key=lambda item: -item[1])
+        if shares:
+            lines.append(f"{name}: " + ", ".join(f"{what} {x:.0%}" for what, x in shares))
+    return lines
+
+
 def print_tables(results: Results) -> None:
     """Every part that was measured."""
     console = Console(width=150)
@@ -105,6 +115,7 @@ def print_tables(results: Results) -> None:
         )
         title = f"CartPole, Acrobot: {results['default']['steps']:,} steps each, defaults"
         console.print(_table(title, columns, default_rows(results["default"])))
+        console.print(*share_lines(results["default"]), sep="\n")
 
 
 def _table(title: str, columns: tuple[str, ...], rows: list[list[str]]) -> Table:

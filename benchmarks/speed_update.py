@@ -71,7 +71,7 @@ def jax_rows(setting: Setting, members: int) -> tuple[np.ndarray, ...]:
 
 
 def products(setting: Setting, members: int) -> float:
-    """The matrix products of an update and nothing else: its arithmetic, called one by one.
+    """The matrix products of an update and nothing else, one PyTorch call each.
 
     Two forward passes, and the gradients of the three layers' weights and of two layers' inputs.
     """

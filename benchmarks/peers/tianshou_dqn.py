@@ -5,6 +5,7 @@ collected step. It computes the online network's Q values of the next states wit
 """
 
 import logging
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -24,7 +25,9 @@ from peers import Outcome, Setting, evaluate, now
 class ClippedDQN(DQN):
     """Its DQN with the limit on the gradient that its other algorithms have."""
 
-    max_grad_norm = Setting.gradient_clip
+    def __init__(self, max_grad_norm: float, **options: Any) -> None:
+        self.max_grad_norm = max_grad_norm
+        super().__init__(**options)
 
     def _create_policy_optimizer(self, optim: OptimizerFactory) -> Algorithm.Optimizer:
         return self._create_optimizer(self.policy, optim, max_grad_norm=self.max_grad_norm)
@@ -74,6 +77,7 @@ def make_algorithm(setting: Setting) -> tuple[DQN, DiscreteQLearningPolicy]:
     )
     optim = AdamOptimizerFactory(lr=setting.learning_rate, eps=setting.adam_epsilon)
     algorithm = ClippedDQN(
+        setting.gradient_clip,
         policy=policy,
         optim=optim,
         gamma=setting.discount,

@@ -1,5 +1,7 @@
 """TorchRL's DQN: its environment, actor, loss and replay buffer in the loop of its examples."""
 
+import logging
+
 import numpy as np
 import torch
 from tensordict import TensorDict
@@ -15,6 +17,7 @@ from peers import Outcome, Setting, evaluate, now
 
 def train(setting: Setting) -> Outcome:
     """One collected step, one update."""
+    logging.getLogger("torchrl").setLevel(logging.ERROR)
     torch.manual_seed(setting.seed)
     env = GymEnv(setting.env_id, categorical_action_encoding=True)
     env.set_seed(setting.seed)

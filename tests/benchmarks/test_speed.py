@@ -147,18 +147,19 @@ def test_ratios_are_of_medians_and_every_return_is_shown():
 
 
 def test_the_default_run_is_compared_with_and_without_compiling():
-    from speed_report import default_rows
+    from speed_report import default_rows, share_lines
 
     row = {"seconds": 30.0, "compile_seconds": 10.0, "steps": 60, "returns": [[1.0], [2.0]]}
     ten = {"seconds": 60.0, "compile_seconds": 20.0, "steps": 600, "returns": [[1, 1], [2, 2]]}
     rows = {
         "Retain, defaults": row | {"time_shares": None},
-        "ten": ten | {"time_shares": {"learning": 0.6, "acting": 0.4}},
+        "ten": ten | {"time_shares": {"acting": 0.4, "learning": 0.6}},
     }
     assert default_rows({"rows": rows}) == [
         ["Retain, defaults", "30", "20", "2", "1.00", "1.00", "", "1", "2"],
         ["ten", "60", "40", "10", "2.00", "2.00", "40%", "1 1", "2 2"],
     ]
+    assert share_lines({"rows": rows}) == ["ten: learning 60%, acting 40%"]
 
 
 def test_a_part_replaces_itself_and_no_other(tmp_path):
