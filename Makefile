@@ -30,7 +30,7 @@ types: .venv/.installed-dev
 	$(BIN)/mypy
 
 # The tables of the documentation, the quickest first.
-bench: .venv/.installed-dev
+bench: .venv/.installed-bench
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/replay.py --out benchmarks/results/replay.json
 	$(BIN)/python benchmarks/coresets.py
@@ -60,3 +60,7 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(INSTALL) -e ".[dev]"
 	@touch .venv/.installed $@
+
+.venv/.installed-bench: .venv/.installed-dev
+	$(INSTALL) -e ".[bench]"
+	@touch $@

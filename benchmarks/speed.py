@@ -1,76 +1,183 @@
-"""Wall time of a run, beside SB3's DQN doing the same work, one after the other in one process.
+"""Speed: Retain beside other libraries doing the same work, and how its cost grows.
 
-    python benchmarks/speed.py
+    python benchmarks/speed.py                     # everything: half an hour
+    python benchmarks/speed.py --part peers update # some parts; the others' results stay
 
-The same work: CartPole then Acrobot, as many environment steps, 8 environments, a 64-64 network,
-batches of 128, one gradient step per two environment steps, Adam. Ours does more: Double DQN,
-n-step rows, distillation, TensorBoard, checkpoints and, unless --bare, evaluation of every task.
-Returns stand beside the times: fast and not learning is worthless.
+Each measurement runs in a process of its own with one thread. Results of all parts are kept in
+benchmarks/results/speed.json, from which the tables are printed and docs/images/speed.png is drawn
+(`--part none` does only that). Final greedy returns stand beside the speeds: fast and not
+learning is worthless. A library that is not installed is left out, and that is said:
+pip install -e ".[bench]" has them all.
 """
 
 import argparse
+import os
+import platform
+import sys
 import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from rich.console import Console
-from rich.table import Table
-from stable_baselines3 import DQN
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.evaluation import evaluate_policy
+import speed_default
+import speed_growth
+import speed_update
+from peers import CLOCK, CLOCKS, PEERS, Setting, run_peer
+from speed_children import in_child, in_children
+from speed_report import draw, merge, print_tables, read
 
-from experiments import Config, train
-
-
-def ours(steps: int, seed: int, logdir: str, bare: bool) -> tuple[float, list[float]]:
-    """Seconds, and the return of each task right after it was learned."""
-    extra = {"eval_interval": 0} if bare else {}
-    config = Config(
-        envs="CartPole,Acrobot", steps=steps, seed=seed, logdir=logdir, name="speed",
-        overwrite=True, **extra,
-    )  # fmt: skip
-    start = time.perf_counter()
-    result = train(config)
-    seconds = time.perf_counter() - start
-    return seconds, [float(result.scores[0, task + 1, task]) for task in range(2)]
+RESULTS = Path(__file__).parent / "results" / "speed.json"
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "speed.png"
+TWO_PROCESSES = "SB3 DQN, 2 processes"
+WIDE = ("SB3 DQN", "CleanRL-style", "JAX DQN, jit", "Retain, compiled")
+Say = Callable[[str], None]
 
 
-def sb3(steps: int, seed: int) -> tuple[float, list[float]]:
-    """The same for SB3, which needs an agent per task since the spaces differ."""
-    seconds, returns = 0.0, []
-    for env_id in ("CartPole-v1", "Acrobot-v1"):
-        model = DQN(
-            "MlpPolicy", make_vec_env(env_id, 8, seed=seed), learning_rate=1e-3, batch_size=128,
-            buffer_size=50_000, learning_starts=1_000, gamma=0.99, train_freq=1, gradient_steps=4,
-            target_update_interval=250, exploration_fraction=0.2, exploration_final_eps=0.05,
-            policy_kwargs={"net_arch": [64, 64]}, seed=seed, device="cpu",
-        )  # fmt: skip
-        start = time.perf_counter()
-        model.learn(steps)
-        seconds += time.perf_counter() - start
-        score, _ = evaluate_policy(model, make_vec_env(env_id, 1, seed=seed + 1_000_000), 20)
-        returns.append(float(np.asarray(score)))
-    return seconds, returns
+def peers(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+    """Everybody at 64-64, batches of 64; rounds over all of them, each with a seed of its own."""
+    setting = Setting(steps=args.steps, seed=args.seed)
+    return compare(setting, [*PEERS, TWO_PROCESSES], args.repeats, say)
+
+
+def wide(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+    """Some at 256-256, batches of 128."""
+    setting = Setting(steps=args.steps, seed=args.seed, hidden=256, batch_size=128)
+    return compare(setting, WIDE, args.repeats, say)
+
+
+def compare(setting: Setting, names: Any, repeats: int, say: Say) -> dict[str, Any]:
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for repeat in range(repeats):
+        again = Setting(**asdict(setting) | {"seed": setting.seed + 100 * repeat})
+        for name in names:
+            try:
+                run = measure(name, again)
+            except ImportError as error:
+                say(f"{name}: left out, since {error}")
+                continue
+            rows.setdefault(name, []).append(run)
+            say(f"{name}: {run['rate']:,.0f} steps/s, return {run['returns']}")
+    return {"setting": asdict(setting), "rows": rows}
+
+
+def measure(name: str, setting: Setting) -> dict[str, Any]:
+    """One run, as JSON; two at once in two processes for what stands for ten seeds."""
+    if name == TWO_PROCESSES:
+        seeds = [setting, Setting(**asdict(setting) | {"seed": setting.seed + 1})]
+        runs = in_children([(run_peer, "SB3 DQN", each) for each in seeds], cold=True)
+        rate = sum(run.rate for run in runs)
+        return asdict(runs[0]) | {"rate": rate, "returns": [r for run in runs for r in run.returns]}
+    run = in_child(run_peer, name, setting, cold=True)
+    return asdict(run) | {"rate": run.rate}
+
+
+def update(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+    """The update alone, for one member and ten, at both sizes."""
+    found: dict[str, Any] = {}
+    for hidden, batch_size in ((64, 64), (256, 128)):
+        setting = Setting(hidden=hidden, batch_size=batch_size, capacity=1_000)
+        for name, subject in speed_update.SUBJECTS.items():
+            for members in (1, 10):
+                try:
+                    seconds = in_child(subject, setting, members)
+                except ImportError as error:
+                    say(f"{name}: left out, since {error}")
+                    continue
+                key = f"{hidden}-{hidden}, batch {batch_size}, {members} member(s)"
+                found.setdefault(key, {})[name] = members / seconds
+                say(f"{name}, {key}: {members / seconds:,.0f} member-updates/s")
+    return {"rows": found}
+
+
+def growth(part: str) -> Callable[[argparse.Namespace, Say], dict[str, Any]]:
+    """One growth curve."""
+
+    def run(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+        points = {}
+        for x in speed_growth.POINTS[part]:
+            points[x] = in_child(speed_growth.GROWTH[part], args.growth_steps, x)
+            say(f"{part} {x:,}: {points[x]['rate']:,.0f} steps/s")
+        return {"steps": args.growth_steps, "points": points}
+
+    return run
+
+
+def tasks(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+    """Twenty visits of four tasks."""
+    found = in_child(speed_growth.tasks, args.growth_steps)
+    say(f"tasks: the last round took {found['last_round_over_second']:.2f} times the second")
+    return found
+
+
+def default(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+    """The default run."""
+    rows = {}
+    calls = {
+        "SB3 DQN": (speed_default.sb3,),
+        "Retain, defaults": (speed_default.retain, 1),
+        "Retain, defaults, 10 members": (speed_default.retain, 10),
+    }
+    for name, (function, *members) in calls.items():
+        try:
+            rows[name] = in_child(function, args.default_steps, args.seed, *members, cold=True)
+        except ImportError as error:
+            say(f"{name}: left out, since {error}")
+            continue
+        say(f"{name}: {rows[name]['seconds']:.0f} s")
+    return {"steps": args.default_steps, "rows": rows}
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Say], dict[str, Any]]] = {
+    "peers": peers,
+    "wide": wide,
+    "update": update,
+    **{part: growth(part) for part in speed_growth.GROWTH},
+    "tasks": tasks,
+    "default": default,
+}
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers of a part were measured on, and how busy it was."""
+    import gymnasium
+    import torch
+
+    cpu = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else ():
+        if line.startswith("model name"):
+            cpu = line.split(":", 1)[1].strip()
+            break
+    return {
+        "cpu": cpu, "cores": os.cpu_count(), "load_before": os.getloadavg()[0],
+        "clock": os.environ[CLOCK], "date": time.strftime("%Y-%m-%d"),
+        "python": platform.python_version(),
+        "torch": torch.__version__, "gymnasium": gymnasium.__version__,
+    }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=50_000, help="of each task")
+    parser.add_argument("--part", nargs="+", default=["all"], choices=[*PARTS, "all", "none"])
+    parser.add_argument("--steps", type=int, default=30_000, help="of each peer")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of each peer; medians count")
+    parser.add_argument("--default-steps", type=int, default=50_000, help="of each default task")
+    parser.add_argument("--growth-steps", type=int, default=2_000, help="of each point and visit")
+    parser.add_argument(
+        "--clock", default="wall", choices=CLOCKS, help="cpu: where others use the machine too"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--logdir", default="runs/benchmarks")
-    parser.add_argument("--bare", action="store_true", help="no evaluation between switches")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--picture", type=Path, default=PICTURE)
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    table = Table(title=f"CartPole, Acrobot: {args.steps:,} steps each, one member, one thread")
-    for column in ("agent", "seconds", "steps/s", "CartPole", "Acrobot", "ratio to SB3"):
-        table.add_column(column)
-    peer = sb3(args.steps, args.seed)
-    mine = ours(args.steps, args.seed, args.logdir, args.bare)
-    for name, (seconds, returns) in (("SB3 DQN", peer), ("Retain, defaults", mine)):
-        scores = [f"{value:.0f}" for value in returns]
-        rate, ratio = f"{2 * args.steps / seconds:,.0f}", f"{peer[0] / seconds:.2f}"
-        table.add_row(name, f"{seconds:.0f}", rate, *scores, ratio)
-    Console(width=100).print(table)
+    os.environ[CLOCK] = args.clock
+    wanted = [part for part in PARTS if part in args.part or "all" in args.part]
+    for part in wanted:
+        before = machine()
+        merge(args.out, part, PARTS[part](args, print) | {"machine": before})
+    results = read(args.out)
+    print_tables(results)
+    draw(results, args.picture)
 
 
 if __name__ == "__main__":
