@@ -1,7 +1,7 @@
 """Cloning each task: rows of earlier tasks only keep their tasks' policies, each task alike.
 
-Source: ClonEx-SAC (Wolczyk et al. 2022, arXiv 2209.13900), section 5: the agent learns from the
-running task's rows only, and clones stored policies by KL(old policy || policy) on stored states.
+Source: ClonEx-SAC (Wolczyk et al. 2022, arXiv 2209.13900): the agent learns from the running
+task's rows only, and clones stored policies by KL(old policy || policy) on stored states.
 Deviations: the policy is softmax(Q / temperature), with the temperature of `clear`; a batch's mean
 is taken per task and then over its tasks, so that a task of which the memory keeps few rows is not
 outvoted. The paper's exploration by the best old head is not part of it.

@@ -1,7 +1,7 @@
 """Dark experience replay: rows of earlier tasks only remind the network of its own Q values.
 
-Source: Buzzega et al. 2020 (arXiv 2004.07211), equation 6, alpha being `strength`: the term of
-`distill`, while the TD loss is of the running task's rows alone.
+Source: Buzzega et al. 2020 (arXiv 2004.07211), algorithm 1, alpha being `strength`: the term
+of `distill`, while the TD loss is of the running task's rows alone.
 Deviations: those of `distill`. Its strength 5 beside a TD loss of which half the rows are old is
 strength 10 here, where the TD loss is the mean over the other half.
 """

@@ -1,6 +1,6 @@
 """Dark experience replay++: old rows remind of old Q values, and their own rewards count as well.
 
-Source: Buzzega et al. 2020 (arXiv 2004.07211), equation 7, with the TD loss for the cross entropy.
+Source: Buzzega et al. 2020 (arXiv 2004.07211), algorithm 2, with the TD loss for the cross entropy.
 Deviations: those of `der`; both terms see all of the batch's old rows, where the paper draws a
 batch for each: the same in expectation, with less variance. The two terms are weighted whatever
 share of the batch is old; where half of it is, `beta` 1 and twice its strength are `distill`.

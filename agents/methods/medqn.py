@@ -1,9 +1,11 @@
 """MeDQN: Q values stay near those of the target network.
 
-Source: Lan et al. 2022 (arXiv 2205.10868), equation 5, on states of the batch (their variant R).
+Source: Lan et al. 2022 (arXiv 2205.10868), the consolidation loss on states that are stored (their
+variant MeDQN(R)).
 Deviations: its strength is constant rather than growing with training, whose length the learner
-does not know; the mean over actions, where the paper adds them up. The variant U, on states drawn
-from the range of those seen, is not there.
+does not know. Their variant MeDQN(U), on states drawn from the range of those seen, is not there:
+observations are standardised by statistics that still move, and the range of what the network was
+shown keeps the extremes of early days.
 """
 
 from torch import Tensor
