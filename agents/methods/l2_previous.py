@@ -12,7 +12,7 @@ from agents.methods.quadratic import Step, nothing_important, quadratic
 from agents.model import Model
 
 
-def l2_previous(model: Model, *, strength: float = 10.0, step: Step = "implicit") -> Method:
+def l2_previous(model: Model, *, strength: float = 1.0, step: Step = "implicit") -> Method:
     """Half of `strength` times the squared distance to where the last task left the weights."""
 
     def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:

@@ -16,7 +16,7 @@ from agents.model import Model
 
 
 def mas(
-    model: Model, *, strength: float = 100.0, step: Step = "implicit", normalize: bool = True
+    model: Model, *, strength: float = 10.0, step: Step = "implicit", normalize: bool = True
 ) -> Method:
     """Half of `strength` times the squared distance to earlier weights, weighted by sensitivity."""
 

@@ -19,7 +19,7 @@ from agents.model import Model
 def si(
     model: Model,
     *,
-    strength: float = 100.0,
+    strength: float = 10.0,
     step: Step = "implicit",
     damping: float = 1e-3,
     normalize: bool = True,

@@ -42,3 +42,17 @@ def test_l2_previous_pulls_to_where_the_last_task_ended():
     for end in (torch.zeros(3), torch.ones(3)):
         _, state = method.end_task(end, state, {})
     assert moved(method, state) == pytest.approx([2, -0.5, 0.525])
+
+
+@pytest.mark.parametrize(("step", "ratio"), [("loss", 1), ("implicit", 100)])
+def test_through_adam_idle_weights_move_whatever_the_strength(step, ratio, agent, rows, learn):
+    way = []
+    for strength in (0.01, 1):
+        methods = f"l2:strength={strength},step={step}"
+        mine = agent(head="per_task", gradient_clip=0.0, adam_epsilon=1e-9, methods=methods)
+        before = mine.state["theta"].clone()
+        where, _ = mine.learner.model.parameters()["advantage.bias"]
+        for seed in range(5):
+            learn(mine, rows((seed,), task=1))
+        way.append((mine.state["theta"] - before)[0, where][0].abs())  # of the other task's head
+    assert (way[1] / way[0]).item() == pytest.approx(ratio, rel=0.05)
