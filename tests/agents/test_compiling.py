@@ -26,6 +26,12 @@ slow = pytest.mark.slow
 pytestmark = pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
 
 
+@pytest.fixture(autouse=True)
+def nothing_compiled_before():
+    """PyTorch keeps eight graphs of a function, and raises where a process needs one more."""
+    torch._dynamo.reset()
+
+
 def learn_twice(agent, rows, learn, updates, **changed):
     """Two agents alike but that one is compiled, after the same updates."""
     seeds, shape = changed.pop("seeds", (0,)), SHAPES[changed.get("network", "mlp")]
