@@ -58,8 +58,10 @@ def assert_close(pair, infos):
         for pair in itertools.product(NETWORKS, [*METHODS, "none"])
     ],
 )
-def test_a_thousand_compiled_updates_end_where_eager_ones_do(agent, rows, learn, network, methods):
-    pair, infos = learn_twice(agent, rows, learn, 1_000, network=network, methods=methods)
+def test_hundreds_of_compiled_updates_end_where_eager_ones_do(agent, rows, learn, network, methods):
+    # Not more: two eager agents that differ in the last bit part too where a choice between two
+    # nearly equal values falls the other way, as after 600 updates of cnn and agem.
+    pair, infos = learn_twice(agent, rows, learn, 500, network=network, methods=methods)
     assert not torch.equal(pair[1].state["theta"], agent(shape=SHAPES[network]).state["theta"])
     assert_close(pair, infos)
 
