@@ -18,7 +18,7 @@ from agents.model import Model, taken
 SMALLEST = 1e-4  # a direction whose new part is a smaller share of it is no new one
 
 
-def ogd(model: Model, *, rows: int = 100, project: Literal["step", "gradient"] = "step") -> Method:
+def ogd(model: Model, *, rows: int = 50, project: Literal["step", "gradient"] = "step") -> Method:
     """Takes from every step (or gradient) its part in the span of the old outputs' gradients.
 
     Raises:

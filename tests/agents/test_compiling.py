@@ -26,6 +26,12 @@ slow = pytest.mark.slow
 pytestmark = pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
 
 
+@pytest.fixture(autouse=True)
+def nothing_compiled_before():
+    """PyTorch keeps eight graphs of a function, and raises where a process needs one more."""
+    torch._dynamo.reset()
+
+
 def learn_twice(agent, rows, learn, updates, **changed):
     """Two agents alike but that one is compiled, after a task's end and the same updates."""
     seeds, shape = changed.pop("seeds", (0,)), SHAPES[changed.get("network", "mlp")]
@@ -56,7 +62,8 @@ def assert_close(pair, infos):
     ],
 )
 def test_hundreds_of_compiled_updates_end_where_eager_ones_do(agent, rows, learn, network, methods):
-    # Not many more: sooner or later a rounding error decides a ReLU or a maximum otherwise.
+    # Not more: two eager agents that differ in the last bit part too where a choice between two
+    # nearly equal values falls the other way, as after 600 updates of cnn and agem.
     pair, infos = learn_twice(agent, rows, learn, 500, network=network, methods=methods)
     assert not torch.equal(pair[1].state["theta"], agent(shape=SHAPES[network]).state["theta"])
     assert_close(pair, infos)

@@ -41,6 +41,7 @@ VARIANTS = {
         "eval_interval": 130,
         "eval_interval_episodes": 1,
     },
+    "watched": {"interference_interval": 30, "seeds": 2, "methods": "distill,agem"},
     "one span": {
         "restart_schedules": False,
         "reset_optimizer": True,

@@ -1,14 +1,23 @@
 """TensorBoard: which tags there are, what they say, and at which step."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from experiments import Config, train
-from experiments.tracking import evaluations, finished_stages, forgetting_now, row_names
+from experiments.tracking import (
+    Tracker,
+    evaluations,
+    finished_stages,
+    forgetting_now,
+    interference_charts,
+    row_names,
+)
 
 TASKS = ("retain/Recall", "retain/RecallShifted")
 METRICS = (
@@ -132,6 +141,34 @@ def test_the_first_point_of_training_returns_is_the_mean_of_the_episodes_that_en
     paid = last_state(folder)["memories"]["0"]["recent.column.reward"].sum()
     stopped_at(config(resume="mine"), 100)
     assert scalars(folder)["train/return/retain/Recall"] == [(100, pytest.approx(paid / 8))]
+
+
+def test_what_was_predicted_and_measured_of_a_task_lies_in_one_chart():
+    charts = interference_charts([*TASKS, "Odd (+1)"])
+    tags = [f"interference/{what}/{task}" for what in ("predicted", "measured") for task in TASKS]
+    tags += ["interference/predicted/Odd (+1)", f"interference/cosine_by_layer/{TASKS[0]}/all"]
+    for task in (*TASKS, "Odd (+1)"):
+        _, (pattern,) = charts[f"change of loss: {task}"]
+        shown = [tag for tag in tags if re.match(pattern, tag)]
+        assert shown == [tag for tag in tags[:-1] if tag.split("/", 2)[2] == task]
+    _, (pattern,) = charts["cosine of gradients"]
+    assert not [tag for tag in tags if re.match(pattern, tag)]
+    assert re.match(pattern, f"interference/cosine/{TASKS[0]}")
+
+
+@pytest.mark.parametrize(("changes", "there"), [({}, True), ({"interference_interval": 0}, False)])
+def test_there_are_charts_of_interference_where_it_is_looked_at(changes, there, make_run, tmp_path):
+    run, tracker = make_run(**{"interference_interval": 50} | changes), Tracker(tmp_path)
+    tracker.start(run)
+    tracker.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    (layout,) = events.Tensors("custom_scalars__config__")
+    content = Layout.FromString(layout.tensor_proto.string_val[0])
+    assert [category.title for category in content.category] == [
+        "all tasks",
+        *(["interference"] if there else []),
+    ]
+    run.close()
 
 
 # --- what the pictures and the forgetting are made of ---------------------------------------------
