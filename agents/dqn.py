@@ -4,25 +4,23 @@ An agent owns the learner's state and its random numbers, and turns arrays into 
 What is learned, and how, is in `learner.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents import scales
-from agents.compiling import Compiled
+from agents.engine import Engine, whole_numbers
 from agents.exploration import Exploration
 from agents.flat import FlatNetwork
-from agents.learner import Batch, Info, Learner, LearnerState
+from agents.learner import Learner, LearnerState
 from agents.members import each_member, stack
 from agents.methods import make_methods
 from agents.networks import NETWORKS, NetworkSpec
 from agents.options import DQNOptions
 from agents.values import make_values
 
-Update = Callable[[LearnerState, Batch], tuple[LearnerState, Info]]
 ROWS_AT_ONCE = 4_096  # of a pass over a whole memory
 
 
@@ -65,6 +63,7 @@ class DQN:
     ) -> None:
         self.options, self.members = options, len(rngs)
         self._valid = space.valid
+        self._num_actions = space.valid.sum(1).tolist()
         self._rngs = list(rngs)
         known = options.task_identity == "known"
         values = make_values(
@@ -75,8 +74,9 @@ class DQN:
         self.learner = Learner(
             options, network, values, self.methods, torch.from_numpy(self._valid)
         )
-        self._update: Update = self.learner.update
-        self.exploration = Exploration(num_envs, self._rngs, options.exploratory_steps)
+        self._engine = Engine(self.learner, self.members)
+        explorers = [rng.spawn(1)[0] for rng in self._rngs]
+        self.exploration = Exploration(num_envs, explorers, options.exploratory_steps)
         scale = torch.from_numpy(space.scale if known else space.scale.max(keepdims=True))
         self.state: LearnerState = stack(
             [
@@ -91,8 +91,13 @@ class DQN:
         return any(method.needs_q for method in self.methods)
 
     def compile(self) -> None:
-        """Compiles the update at its first call: some ten seconds, then several times as fast."""
-        self._update = Compiled(self.learner.update, "the update")
+        """Compiles the update at its first call: some ten seconds, then twice as fast."""
+        self._engine.compile()
+
+    @property
+    def recordings(self) -> int:
+        """How often the update was recorded or compiled: once, unless its shapes changed."""
+        return self._engine.recordings
 
     @torch.no_grad()
     def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray:
@@ -124,17 +129,14 @@ class DQN:
             epsilon: Chance to start an exploratory action.
             lasting: Whether exploratory actions may last for several steps.
         """
-        wide = np.full(obs.shape[:2], task)
-        with torch.no_grad():
-            q = self._q(self._noise(1)[:, 0], obs, wide)
-        num_actions = int(self._valid[task].sum())
-        return self.exploration.choose(q.argmax(-1).numpy(), epsilon, num_actions, lasting)
+        best = self._engine.best(self.state, obs, task, self._noise(1)[:, 0])
+        return self.exploration.choose(best, epsilon, self._num_actions[task], lasting)
 
     def greedy(self, obs: np.ndarray, task: int) -> np.ndarray:
         """Each environment's best action; changes nothing and draws nothing, `[members, envs]`."""
-        return self.q(obs, np.full(obs.shape[:2], task)).argmax(-1)
+        noise = torch.zeros(self.members, self.learner.network.noise_size)
+        return self._engine.best(self.state, obs, task, noise)
 
-    @torch.no_grad()
     def observe(
         self, obs: np.ndarray, reward: np.ndarray, ended: np.ndarray, task: int, adapt: bool
     ) -> None:
@@ -147,18 +149,7 @@ class DQN:
             task: Index of the task.
             adapt: Whether observation statistics still move.
         """
-        task = task if self.options.task_identity == "known" else 0
-        state = self.state
-        if adapt and self.options.normalize_observations and obs.ndim == 3:
-            see = each_member(lambda s, o: scales.observe(s, o, task), self.members)
-            state = see(state, torch.from_numpy(obs))
-        if self.options.scale_rewards:
-            discount = self.options.discount
-            note = each_member(
-                lambda s, r, e: scales.observe_reward(s, r, e, discount, task), self.members
-            )
-            state = note(state, torch.from_numpy(reward), torch.from_numpy(ended))
-        self.state = state
+        self.state = self._engine.observe(self.state, obs, reward, ended, task, adapt)
 
     def end_episodes(self, ended: np.ndarray) -> None:
         """Takes in which episodes ended, bool `[members, envs]`."""
@@ -181,26 +172,15 @@ class DQN:
         Raises:
             NonFiniteLoss: The state is then as before the call.
         """
-        columns = _tensors(data)
-        columns["weight"] = torch.from_numpy(weight)
-        size = weight.shape[1] // steps
         noise = self._noise(3 * steps)
-        state, errors = self.state, []
-        for step in range(steps):
-            batch = {name: c[:, step * size : (step + 1) * size] for name, c in columns.items()}
-            batch["lr"] = torch.full((self.members,), lr)
-            batch["noise"] = noise[:, 3 * step : 3 * step + 3]
-            state, info = self._update(state, batch)
-            errors.append(info.pop("td_error"))
+        state, td_error, info = self._engine.update(self.state, data, weight, noise, lr)
         self._check(info)
         self.state = state
-        td_error = torch.cat(errors, dim=1)
-        info["td_error"] = td_error.abs().mean(1)
-        return td_error.numpy(), {name: value.numpy() for name, value in info.items()}
+        return td_error, info
 
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:
         """Lets the methods take in a task that ends, from rows of it, `[members, n, ...]`."""
-        batch = _tensors(samples)
+        batch = whole_numbers({k: torch.from_numpy(column) for k, column in samples.items()})
         for method in self.methods:
             if method.end_task:
                 own, theta = method.own(self.state), self.state["theta"]
@@ -219,7 +199,8 @@ class DQN:
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning changed, as arrays, and the state of every generator."""
         arrays = {name: tensor.numpy().copy() for name, tensor in self.state.items()}
-        return {"learner": arrays, "exploration": self.exploration.state_dict()}
+        rngs = [rng.bit_generator.state for rng in self._rngs]
+        return {"learner": arrays, "exploration": self.exploration.state_dict(), "rngs": rngs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave.
@@ -234,6 +215,8 @@ class DQN:
             raise ValueError(f"the checkpoint is of another agent: {wrong[0]} {wrong[1]} differs")
         self.state = {name: torch.from_numpy(a.copy()) for name, a in state["learner"].items()}
         self.exploration.load_state_dict(state["exploration"])
+        for rng, saved in zip(self._rngs, state["rngs"], strict=True):
+            rng.bit_generator.state = saved
 
     def _q(self, noise: Tensor, obs: np.ndarray, task: np.ndarray) -> Tensor:
         each = each_member(self.learner.q, self.members)
@@ -250,12 +233,12 @@ class DQN:
         drawn = [rng.standard_normal((draws, size), dtype=np.float32) for rng in self._rngs]
         return torch.from_numpy(np.stack(drawn))
 
-    def _check(self, info: Mapping[str, Tensor]) -> None:
-        good = torch.isfinite(info["loss"]) & torch.isfinite(info["gradient_norm"])
-        if bool(good.all()):
+    def _check(self, info: Mapping[str, np.ndarray]) -> None:
+        good = np.isfinite(info["loss"]) & np.isfinite(info["gradient_norm"])
+        if good.all():
             return
-        terms = [k for k in info if k.endswith("_loss") and not bool(torch.isfinite(info[k]).all())]
-        members = (~good).nonzero().flatten().tolist()
+        terms = [k for k in info if k.endswith("_loss") and not np.isfinite(info[k]).all()]
+        members = np.flatnonzero(~good).tolist()
         raise NonFiniteLoss(
             f"{', '.join(terms) or 'the gradient'} became NaN or infinite in member {members}"
         )
@@ -276,9 +259,3 @@ def _network(space: Space, options: DQNOptions, atoms: int) -> FlatNetwork:
     )
     with torch.device("meta"):
         return FlatNetwork(NETWORKS[options.network](spec))
-
-
-def _tensors(columns: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """Columns as tensors that share their memory; what indexes must be of 64 bits."""
-    tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
-    return tensors | {name: tensors[name].long() for name in ("action", "task")}

@@ -6,7 +6,7 @@ from agents.compiling import missing_compiler
 from experiments.config import Config
 
 LOG = logging.getLogger("retain")
-WORTHWHILE = 15_000  # updates: compiling takes 8 to 20 s and then saves about 1 ms each
+WORTHWHILE = 30_000  # updates: compiling takes 4 to 10 s and then saves 0.15 to 0.3 ms each
 
 
 def compiles(config: Config, steps: int) -> bool:

@@ -138,7 +138,9 @@ def note_returns(run: Run, reward: np.ndarray, ended: np.ndarray) -> None:
 
 
 def note_sample(run: Run, sample: Sample) -> None:
-    """Notes what the first member's rows of a round are worth."""
+    """Notes what the first member's rows of the first round after a log are worth."""
+    if "memory/duplicates" in run.history.pending:
+        return
     index = sample.index[0]
     size = effective_size(index, sample.weight[0])
     run.history.note("memory/duplicates", np.array(duplicates(index)))
@@ -147,7 +149,6 @@ def note_sample(run: Run, sample: Sample) -> None:
 
 def note_update(run: Run, info: dict[str, np.ndarray], lr: float, epsilon: float) -> None:
     """Notes the learner's numbers for the next log."""
-    for name, value in info.items():
-        run.history.note(f"learner/{name}", value)
-    run.history.note("schedule/learning_rate", np.array(lr))
-    run.history.note("schedule/epsilon", np.array(epsilon))
+    run.history.note_all("learner/", info)
+    schedule = {"learning_rate": np.array([lr]), "epsilon": np.array([epsilon])}
+    run.history.note_all("schedule/", schedule)

@@ -1,6 +1,7 @@
 """One run: its parts, made from the configuration, and their joint state."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,15 @@ class History:
         total = self.pending.setdefault(name, [0.0, 0])
         total[0] += float(np.sum(values))
         total[1] += int(np.size(values))
+
+    def note_all(self, prefix: str, values: Mapping[str, np.ndarray]) -> None:
+        """The same for many arrays of one size, `[members]` each, in less time."""
+        sums = np.concatenate([*values.values()]).reshape(len(values), -1).sum(1, np.float64)
+        count = len(next(iter(values.values())))
+        for name, each in zip(values, sums.tolist(), strict=True):
+            total = self.pending.setdefault(prefix + name, [0.0, 0])
+            total[0] += each
+            total[1] += count
 
     def take_means(self) -> dict[str, float]:
         """The means since the last call."""
