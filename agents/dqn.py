@@ -90,9 +90,13 @@ class DQN:
         """Whether rows of ended tasks must carry the Q values of the switch."""
         return any(method.needs_q for method in self.methods)
 
-    def compile(self) -> None:
-        """Compiles the update at its first call: some ten seconds, then twice as fast."""
-        self._engine.compile()
+    def compile(self, acting: bool = False) -> None:
+        """Compiles the update at its first call: some ten seconds, then twice as fast.
+
+        Args:
+            acting: Whether to compile also what is done at every step: some ten seconds more.
+        """
+        self._engine.compile(acting)
 
     @property
     def recordings(self) -> int:

@@ -26,13 +26,20 @@ class Engine:
         self.learner, self.members = learner, members
         self._update = Recorded(self._step, "the update")
         self._choose = Recorded(self._best, "the choice of actions")
-        self._observe: dict[tuple[int, bool], Recorded] = {}
+        self._observe = self._observers(compiled=False)
         self._minibatches = Minibatches()
         self._named: tuple[str, ...] = ()
 
-    def compile(self) -> None:
-        """Compiles the update at its next call: some ten seconds, then twice as fast."""
+    def compile(self, acting: bool) -> None:
+        """Compiles the update at its next call, and if `acting`, what is done at every step."""
         self._update = Recorded(self._step, "the update", compiled=True)
+        if acting:
+            self._choose = Recorded(self._best, "the choice of actions", compiled=True)
+            self._observe = self._observers(compiled=True)
+
+    def _observers(self, compiled: bool) -> list[Recorded]:
+        """`_look` where observation statistics stand still, and where they move."""
+        return [Recorded(partial(self._look, k), "the scales", compiled) for k in (False, True)]
 
     @property
     def recordings(self) -> int:
@@ -92,9 +99,8 @@ class Engine:
         adapt = adapt and options.normalize_observations and obs.ndim == 3
         if not adapt and not options.scale_rewards:
             return state
-        if (task, adapt) not in self._observe:
-            self._observe[task, adapt] = Recorded(partial(self._look, task, adapt), "the scales")
-        (state,) = self._observe[task, adapt](state, _tensors({"o": obs, "r": reward, "e": ended}))
+        seen = {"o": obs, "r": reward, "e": ended, "task": np.full((self.members, 1), task)}
+        (state,) = self._observe[adapt](state, _tensors(seen))
         return state
 
     def _step(self, state: Tree, batch: Tree) -> tuple[Tree, Tree]:
@@ -109,14 +115,16 @@ class Engine:
         q = each_member(self.learner.q, self.members)
         return ({"action": q(state, seen["noise"], seen["obs"], seen["task"]).argmax(-1)},)
 
-    def _look(self, task: int, adapt: bool, state: Tree, seen: Tree) -> tuple[Tree]:
+    def _look(self, adapt: bool, state: Tree, seen: Tree) -> tuple[Tree]:
+        options = self.learner.options
+
         def one(state: Tree, seen: Tree) -> Tree:
+            task, rewards = seen["task"], (seen["r"], seen["e"])
             if adapt:
                 state = scales.observe(state, seen["o"], task)
-            if not self.learner.options.scale_rewards:
-                return state
-            discount = self.learner.options.discount
-            return scales.observe_reward(state, seen["r"], seen["e"], discount, task)
+            if options.scale_rewards:
+                state = scales.observe_reward(state, *rewards, options.discount, task)
+            return state
 
         return (each_member(one, self.members)(state, seen),)
 

@@ -91,7 +91,7 @@ class SB3Agent:
         self.exploration = Exploration(num_envs, list(rngs), options.exploratory_steps)
         self._models = [Model(name, space, options, rng) for rng in rngs]
 
-    def compile(self) -> None:
+    def compile(self, acting: bool = False) -> None:
         """Does nothing: SB3's training step runs as it is."""
 
     def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 
 from buffers import BUFFERS, MEMORIES, Column, Memory, Sample
 from buffers.columns import needs_of
+from buffers.layout import Batch, Layout
 from buffers.views import CELLS_LOOKED_AT, coverage
 from envs import SharedSpace
 from experiments.config import Config
@@ -39,7 +40,8 @@ class Memories:
     def __init__(self, buffers: Sequence[Memory], num_envs: int) -> None:
         self.buffers = list(buffers)
         self._num_envs = num_envs
-        self._out: dict[str, np.ndarray] = {}
+        self._room: Sample | None = None  # of the last sample, and each member's part of it
+        self._parts: list[Batch] = []
 
     @staticmethod
     def make(config: Config, space: SharedSpace, needs_q: bool) -> "Memories":
@@ -93,14 +95,12 @@ class Memories:
 
     def sample(self, n: int) -> Sample:
         """`n` rows of every member, `[members, n, ...]`, in arrays that the next call reuses."""
-        if not self._out or self._out["reward"].shape[1] != n:
-            self._out = self._allocate(n)
-        samples = []
+        if self._room is None or self._room.index.shape[1] != n:
+            self._room = self._allocate(n)
         for member, buffer in enumerate(self.buffers):
-            out = {name: column[member] for name, column in self._out.items()}
-            samples.append(buffer.sample(n, out=out))
-        index = np.stack([sample.index for sample in samples])
-        return Sample(self._out, index, np.stack([sample.weight for sample in samples]))
+            sample = buffer.sample(n, out=self._parts[member])
+            self._room.index[member], self._room.weight[member] = sample.index, sample.weight
+        return self._room
 
     def spread(self, task: int, n: int) -> dict[str, np.ndarray]:
         """`n` rows of one task, evenly spread over those stored, `[members, n, ...]`."""
@@ -159,7 +159,11 @@ class Memories:
         for member, buffer in enumerate(self.buffers):
             buffer.load_state_dict(state[str(member)])
 
-    def _allocate(self, n: int) -> dict[str, np.ndarray]:
-        shape = (len(self.buffers), n)
-        columns = self.buffers[0].columns
-        return {name: np.empty(shape + c.shape, c.dtype) for name, c in columns.items()}
+    def _allocate(self, n: int) -> Sample:
+        """Room for `n` rows of every member; a row's columns lie side by side, as in a buffer."""
+        shape, layout = (len(self.buffers), n), Layout(self.columns)
+        records = [np.empty(shape, raw.dtype) for raw in layout.batch(1).records]
+        members = range(len(self.buffers))
+        self._parts = [Batch(layout, [raw[k] for raw in records]) for k in members]
+        columns = layout.views(records)
+        return Sample(columns, np.empty(shape, np.int64), np.empty(shape, np.float32))

@@ -12,7 +12,7 @@ from agents import AGENTS, unlike
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
-from experiments.compiling import compiles
+from experiments.compiling import compiles, compiles_acting
 from experiments.config import Config
 from experiments.evaluation import Evaluator
 from experiments.memories import Memories
@@ -100,7 +100,7 @@ class Run:
         self.agent = AGENTS[config.agent](self.space, config, rngs, config.num_envs)
         self.compiled = compiles(config, self.total_steps)
         if self.compiled:
-            self.agent.compile()
+            self.agent.compile(acting=compiles_acting(config, self.total_steps))
         self.memories = Memories.make(config, self.space, self.agent.needs_q)
         self.nstep = NStep(config.n_step, config.discount, config.seeds * config.num_envs)
         self.evaluator = Evaluator(self.sequence, self.space, self.seeds)
