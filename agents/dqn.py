@@ -90,6 +90,11 @@ class DQN:
         """Whether rows of ended tasks must carry the Q values of the switch."""
         return any(method.needs_q for method in self.methods)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the learner's state; an update has two of them at a time."""
+        return sum(tensor.nbytes for tensor in self.state.values())
+
     def compile(self, acting: bool = False) -> None:
         """Compiles the update at its first call: some ten seconds, then twice as fast.
 

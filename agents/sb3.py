@@ -91,6 +91,12 @@ class SB3Agent:
         self.exploration = Exploration(num_envs, list(rngs), options.exploratory_steps)
         self._models = [Model(name, space, options, rng) for rng in rngs]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all networks; Adam's moments will come to as many again."""
+        weights = (array for saved in self._save() for array in saved["weights"].values())
+        return 2 * sum(array.nbytes for array in weights)
+
     def compile(self, acting: bool = False) -> None:
         """Does nothing: SB3's training step runs as it is."""
 

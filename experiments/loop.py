@@ -33,7 +33,9 @@ def learn_task(run: Run, look: Look) -> None:
         obs, epsilon = envs.obs, exploration(run)
         lasting = run.fraction < config.lasting_fraction
         action = agent.act(run.per_member(obs), task, epsilon, lasting).reshape(-1)
+        clock.mark("acting")
         next_obs, reward, terminated, truncated = envs.step(action)
+        clock.mark("stepping")
         ended = terminated | truncated
         if scales_move:
             adapt = clock.step < config.adapt_fraction * run.stage.steps
@@ -46,14 +48,17 @@ def learn_task(run: Run, look: Look) -> None:
         memories.add(*run.nstep.push(row, cut=cut))
         clock.step += config.num_envs
         note_returns(run, reward, ended)
+        clock.mark("storing")
         if steps := updates_due(run):
             sample = memories.sample(steps * config.batch_size)
+            clock.mark("sampling")
             lr = linear(config.learning_rate, config.learning_rate_end, run.fraction)
             td_error, info = agent.update(sample.data, sample.weight, steps, lr)
             memories.feedback(sample.index, td_error)
             clock.updates += steps
             note_update(run, info, lr, epsilon)
             note_sample(run, sample)
+            clock.mark("learning")
         look(run)
 
 
@@ -150,5 +155,5 @@ def note_sample(run: Run, sample: Sample) -> None:
 def note_update(run: Run, info: dict[str, np.ndarray], lr: float, epsilon: float) -> None:
     """Notes the learner's numbers for the next log."""
     run.history.note_all("learner/", info)
-    schedule = {"learning_rate": np.array([lr]), "epsilon": np.array([epsilon])}
-    run.history.note_all("schedule/", schedule)
+    run.history.add("schedule/learning_rate", lr, 1)
+    run.history.add("schedule/epsilon", epsilon, 1)

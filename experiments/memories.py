@@ -29,6 +29,14 @@ def kinds_of(config: Config) -> list[Callable[..., Memory]]:
     return [build, MEMORIES[config.memory]] if chooses else [build]
 
 
+def columns_of(config: Config, space: SharedSpace, needs_q: bool) -> dict[str, Any]:
+    """The columns of every buffer, as its constructor takes them."""
+    extra = {"discount": Column((), np.float32, 1.0), **needs_of(*kinds_of(config))}
+    if needs_q:
+        extra["q"] = Column((space.num_actions,), np.float32, np.nan)
+    return {"state": Column(space.shape, space.dtype), "extra": extra}
+
+
 class Memories:
     """One buffer per member.
 
@@ -46,10 +54,7 @@ class Memories:
     @staticmethod
     def make(config: Config, space: SharedSpace, needs_q: bool) -> "Memories":
         """Empty memories of this configuration."""
-        extra = {"discount": Column((), np.float32, 1.0), **needs_of(*kinds_of(config))}
-        if needs_q:
-            extra["q"] = Column((space.num_actions,), np.float32, np.nan)
-        columns = {"state": Column(space.shape, space.dtype), "extra": extra}
+        columns = columns_of(config, space, needs_q)
         rngs = [stream(config.seed + k, Use.MEMORY) for k in range(config.seeds)]
         options = {
             "capacity": config.capacity,
