@@ -32,6 +32,7 @@ class Agent(Protocol):
     def update(  # noqa: D102
         self, data: Mapping[str, np.ndarray], weight: np.ndarray, steps: int, lr: float
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]: ...
+    def rehearse(self, data: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
     def start_task(self, reset_optimizer: bool) -> None: ...  # noqa: D102
     def state_dict(self) -> dict[str, Any]: ...  # noqa: D102

@@ -187,6 +187,14 @@ class DQN:
         self.state = state
         return td_error, info
 
+    def rehearse(self, data: Mapping[str, np.ndarray]) -> None:
+        """Takes a gradient step and forgets it, to see how long it takes; draws nothing.
+
+        Args:
+            data: Columns `[members, batch, ...]`.
+        """
+        self._engine.rehearse(self.state, data)
+
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:
         """Lets the methods take in a task that ends, from rows of it, `[members, n, ...]`."""
         batch = whole_numbers({k: torch.from_numpy(column) for k, column in samples.items()})

@@ -76,6 +76,14 @@ class Engine:
         return state, errors[0] if len(errors) == 1 else np.concatenate(errors, axis=1), info
 
     @torch.no_grad()
+    def rehearse(self, state: LearnerState, data: Mapping[str, np.ndarray]) -> None:
+        """One gradient step, neither recorded nor kept."""
+        noise = torch.zeros(self.members, 3, self.learner.network.noise_size)
+        weight = np.ones(data["reward"].shape, np.float32)
+        (batch,) = Minibatches().of(data, weight, noise, 0.0)
+        self._step(state, batch)
+
+    @torch.no_grad()
     def best(self, state: LearnerState, obs: np.ndarray, task: int, noise: Tensor) -> np.ndarray:
         """The best actions for raw observations `[members, envs, *shape]`, `[members, envs]`."""
         tasks = torch.full(obs.shape[:2], task)

@@ -152,6 +152,9 @@ class SB3Agent:
         loss = np.array([model.loss for model in self._models])
         return td_error, {"loss": loss, "td_error": np.abs(td_error).mean(1)}
 
+    def rehearse(self, data: Mapping[str, np.ndarray]) -> None:
+        """Does nothing: SB3's training step cannot be tried without training."""
+
     def _follow(self) -> None:
         for model in self._models:
             model.move_target(self.options.target_rate)

@@ -79,8 +79,9 @@ class RunOptions:
     """Environment steps between two checkpoints; 0: at switches only."""
     compile: Compile = "auto"
     """Compile the update: `auto` does so where a run is long enough to win the time back."""
-    threads: int = 1
-    """Threads of PyTorch; one is best for small networks."""
+    threads: int | Literal["auto"] = "auto"
+    """Threads of PyTorch: `auto` takes one for small networks, and for large ones what is faster
+    here. A run keeps what was chosen; to repeat a run bit for bit, give its number."""
     logdir: str = "runs"
     """Folder of all runs."""
     name: str | None = None
@@ -117,6 +118,8 @@ class Config(Flags):
         for field in _POSITIVE:
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, got {getattr(self, field)}")
+        if self.threads != "auto" and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, or auto, got {self.threads}")
         for field in _NOT_NEGATIVE:
             if getattr(self, field) < 0:
                 raise ValueError(f"{field} must not be negative, got {getattr(self, field)}")
@@ -160,7 +163,7 @@ _REGISTRIES: dict[str, dict[str, Any]] = {
 FREE_ON_RESUME = {"resume", "logdir", "name", "overwrite"}
 _POSITIVE = (
     *("steps", "capacity", "rows_per_task", "batch_size", "train_interval", "gradient_steps"),
-    *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval", "threads"),
+    *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval"),
 )
 _NOT_NEGATIVE = ("learning_starts", "eval_interval", "checkpoint_interval", "seed")
 _SHARES = (

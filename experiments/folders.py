@@ -12,6 +12,7 @@ from buffers import BUFFERS, ReplayBuffer
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
 from experiments.run import Run
+from experiments.threads import fastest_threads
 from experiments.tracking import Tracker
 
 LOG = logging.getLogger("retain")
@@ -30,6 +31,9 @@ def new_run(config: Config) -> tuple[Run, Tracker]:
     if other := unlike(config.agent, config):
         settings = ", ".join(f"{name}={value}" for name, value in other.items())
         LOG.warning("%s cannot do otherwise than: %s", config.agent, settings)
+    if run.config.threads == "auto":
+        parts = run.agent, run.memories.columns, run.config.seeds, run.config.batch_size
+        run.config = dataclasses.replace(run.config, threads=fastest_threads(*parts))
     config = run.config
     for warning in idle_parts(config):
         LOG.warning(warning)
