@@ -71,19 +71,19 @@ class DQN:
         )
         network = _network(space, options, values.atoms)
         self.methods = make_methods(options)
-        self.learner = Learner(
-            options, network, values, self.methods, torch.from_numpy(self._valid)
-        )
-        self._engine = Engine(self.learner, self.members)
+        self._device = torch.device("cuda" if options.device == "cuda" else "cpu")
+        valid = torch.from_numpy(self._valid).to(self._device)
+        self.learner = Learner(options, network, values, self.methods, valid)
+        self._engine = Engine(self.learner, self.members, self._device)
+        self._quiet = torch.zeros(self.members, network.noise_size, device=self._device)
         explorers = [rng.spawn(1)[0] for rng in self._rngs]
         self.exploration = Exploration(num_envs, explorers, options.exploratory_steps)
         scale = torch.from_numpy(space.scale if known else space.scale.max(keepdims=True))
-        self.state: LearnerState = stack(
-            [
-                self.learner.init(self._initial(rng), scale, space.shape, num_envs)
-                for rng in self._rngs
-            ]
-        )
+        inits = [
+            self.learner.init(self._initial(rng), scale, space.shape, num_envs)
+            for rng in self._rngs
+        ]
+        self.state: LearnerState = {k: t.to(self._device) for k, t in stack(inits).items()}
 
     @property
     def needs_q(self) -> bool:
@@ -116,18 +116,19 @@ class DQN:
             obs: Raw observations, `[members, batch, *shape]`.
             task: Index of each row's task, `[members, batch]`.
         """
-        noise = torch.zeros(self.members, self.learner.network.noise_size)
-        return self._q(noise, obs, task).numpy()
+        each = each_member(self.learner.q, self.members)
+        seen = (torch.from_numpy(array).to(self._device) for array in (obs, task))
+        return each(self.state, self._quiet, *seen).cpu().numpy()
 
     @torch.no_grad()
     def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray:
         """One member's Q values of observations of one task, `[batch, actions]`; see `q`."""
         own = {name: tensor[member] for name, tensor in self.state.items()}
-        noise = torch.zeros(self.learner.network.noise_size)
-        parts = torch.from_numpy(obs).split(ROWS_AT_ONCE)
-        tasks = [torch.full((len(part),), task) for part in parts]
+        noise = self._quiet[member]
+        parts = torch.from_numpy(obs).to(self._device).split(ROWS_AT_ONCE)
+        tasks = [torch.full((len(part),), task, device=self._device) for part in parts]
         values = [self.learner.q(own, noise, *each) for each in zip(parts, tasks, strict=True)]
-        return torch.cat(values).numpy()
+        return torch.cat(values).cpu().numpy()
 
     def act(self, obs: np.ndarray, task: int, epsilon: float, lasting: bool = True) -> np.ndarray:
         """Each environment's next action while learning, `[members, envs]`.
@@ -143,8 +144,7 @@ class DQN:
 
     def greedy(self, obs: np.ndarray, task: int) -> np.ndarray:
         """Each environment's best action; changes nothing and draws nothing, `[members, envs]`."""
-        noise = torch.zeros(self.members, self.learner.network.noise_size)
-        return self._engine.best(self.state, obs, task, noise)
+        return self._engine.best(self.state, obs, task, self._quiet)
 
     def observe(
         self, obs: np.ndarray, reward: np.ndarray, ended: np.ndarray, task: int, adapt: bool
@@ -197,7 +197,7 @@ class DQN:
 
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:
         """Lets the methods take in a task that ends, from rows of it, `[members, n, ...]`."""
-        batch = whole_numbers({k: torch.from_numpy(column) for k, column in samples.items()})
+        batch = whole_numbers(self._engine.tensors(samples))
         for method in self.methods:
             if method.end_task:
                 own, theta = method.own(self.state), self.state["theta"]
@@ -215,7 +215,7 @@ class DQN:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning changed, as arrays, and the state of every generator."""
-        arrays = {name: tensor.numpy().copy() for name, tensor in self.state.items()}
+        arrays = {name: tensor.cpu().numpy().copy() for name, tensor in self.state.items()}
         rngs = [rng.bit_generator.state for rng in self._rngs]
         return {"learner": arrays, "exploration": self.exploration.state_dict(), "rngs": rngs}
 
@@ -230,14 +230,11 @@ class DQN:
         if mine != other:
             wrong = sorted(set(mine.items()) ^ set(other.items()))[0]
             raise ValueError(f"the checkpoint is of another agent: {wrong[0]} {wrong[1]} differs")
-        self.state = {name: torch.from_numpy(a.copy()) for name, a in state["learner"].items()}
+        arrays = {name: torch.from_numpy(a.copy()) for name, a in state["learner"].items()}
+        self.state = {name: tensor.to(self._device) for name, tensor in arrays.items()}
         self.exploration.load_state_dict(state["exploration"])
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = saved
-
-    def _q(self, noise: Tensor, obs: np.ndarray, task: np.ndarray) -> Tensor:
-        each = each_member(self.learner.q, self.members)
-        return each(self.state, noise, torch.from_numpy(obs), torch.from_numpy(task))
 
     def _initial(self, rng: np.random.Generator) -> Tensor:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -246,9 +243,9 @@ class DQN:
     def _noise(self, draws: int) -> Tensor:
         size = self.learner.network.noise_size
         if size == 0:
-            return torch.zeros(self.members, draws, 0)
+            return self._quiet.new_zeros(self.members, draws, 0)
         drawn = [rng.standard_normal((draws, size), dtype=np.float32) for rng in self._rngs]
-        return torch.from_numpy(np.stack(drawn))
+        return torch.from_numpy(np.stack(drawn)).to(self._device)
 
     def _check(self, info: Mapping[str, np.ndarray]) -> None:
         good = np.isfinite(info["loss"]) & np.isfinite(info["gradient_norm"])

@@ -20,14 +20,15 @@ class Engine:
     Args:
         learner: What is to be run.
         members: How many.
+        device: Where the state is.
     """
 
-    def __init__(self, learner: Learner, members: int) -> None:
-        self.learner, self.members = learner, members
+    def __init__(self, learner: Learner, members: int, device: torch.device) -> None:
+        self.learner, self.members, self.device = learner, members, device
         self._update = Recorded(self._step, "the update")
         self._choose = Recorded(self._best, "the choice of actions")
         self._observe = self._observers(compiled=False)
-        self._minibatches = Minibatches()
+        self._minibatches = Minibatches(device)
         self._named: tuple[str, ...] = ()
 
     def compile(self, acting: bool) -> None:
@@ -71,25 +72,26 @@ class Engine:
         errors = []
         for batch in self._minibatches.of(data, weight, noise, lr):
             state, result = self._update(state, batch)
-            errors.append(result["td_error"].numpy())
-        info = dict(zip(self._named, result["info"].numpy(), strict=True))
+            errors.append(result["td_error"].cpu().numpy())
+        info = dict(zip(self._named, result["info"].cpu().numpy(), strict=True))
         return state, errors[0] if len(errors) == 1 else np.concatenate(errors, axis=1), info
 
     @torch.no_grad()
     def rehearse(self, state: LearnerState, data: Mapping[str, np.ndarray]) -> None:
         """One gradient step, neither recorded nor kept."""
-        noise = torch.zeros(self.members, 3, self.learner.network.noise_size)
+        size = self.learner.network.noise_size
+        noise = torch.zeros(self.members, 3, size, device=self.device)
         weight = np.ones(data["reward"].shape, np.float32)
-        (batch,) = Minibatches().of(data, weight, noise, 0.0)
+        (batch,) = Minibatches(self.device).of(data, weight, noise, 0.0)
         self._step(state, batch)
 
     @torch.no_grad()
     def best(self, state: LearnerState, obs: np.ndarray, task: int, noise: Tensor) -> np.ndarray:
         """The best actions for raw observations `[members, envs, *shape]`, `[members, envs]`."""
-        tasks = torch.full(obs.shape[:2], task)
-        seen = {"obs": torch.from_numpy(obs), "task": tasks, "noise": noise}
+        tasks = torch.full(obs.shape[:2], task, device=self.device)
+        seen = {"obs": _tensor(obs, self.device), "task": tasks, "noise": noise}
         (chosen,) = self._choose(state, seen)
-        return chosen["action"].numpy()
+        return chosen["action"].cpu().numpy()
 
     @torch.no_grad()
     def observe(
@@ -108,8 +110,12 @@ class Engine:
         if not adapt and not options.scale_rewards:
             return state
         seen = {"o": obs, "r": reward, "e": ended, "task": np.full((self.members, 1), task)}
-        (state,) = self._observe[adapt](state, _tensors(seen))
+        (state,) = self._observe[adapt](state, self.tensors(seen))
         return state
+
+    def tensors(self, columns: Mapping[str, np.ndarray]) -> Tree:
+        """Columns as tensors where the state is."""
+        return {name: _tensor(column, self.device) for name, column in columns.items()}
 
     def _step(self, state: Tree, batch: Tree) -> tuple[Tree, Tree]:
         """One gradient step; its numbers to look at are one tensor, `[numbers, members]`."""
@@ -141,10 +147,14 @@ class Minibatches:
     """The batches of a round as tensors that share the memory of its arrays.
 
     The same arrays, rewritten in between, make the same dicts again, so that nothing about them
-    needs to be looked at a second time.
+    needs to be looked at a second time. On a GPU they are copied there each time.
+
+    Args:
+        device: Where the batches go.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._arrays: list[np.ndarray] = []
         self._batches: list[Tree] = []
         self._lr = torch.empty(0)
@@ -155,6 +165,7 @@ class Minibatches:
         """The batches of `Engine.update`, one per gradient step."""
         arrays, steps = [weight, *data.values()], noise.shape[1] // 3
         same = len(self._batches) == steps and len(self._arrays) == len(arrays)
+        same = same and self._device.type == "cpu"
         if not (same and all(map(is_, self._arrays, arrays))):
             self._arrays, self._batches = arrays, self._made(data, weight, noise, steps)
         self._lr.fill_(lr)
@@ -166,8 +177,9 @@ class Minibatches:
     def _made(
         self, data: Mapping[str, np.ndarray], weight: np.ndarray, noise: Tensor, steps: int
     ) -> list[Tree]:
-        columns = _tensors({**data, "weight": weight})
-        self._lr = torch.empty(len(weight))
+        whole = {**data, "weight": weight}
+        columns = {name: _tensor(column, self._device) for name, column in whole.items()}
+        self._lr = torch.empty(len(weight), device=self._device)
         size = weight.shape[1] // steps
         rest = {"lr": self._lr, "noise": noise[:, :3]}
         return [
@@ -181,5 +193,7 @@ def whole_numbers(batch: Tree) -> Tree:
     return batch | {name: batch[name].long() for name in ("action", "task")}
 
 
-def _tensors(columns: Mapping[str, np.ndarray]) -> Tree:
-    return {name: torch.from_numpy(column) for name, column in columns.items()}
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor: on the CPU one that shares its memory."""
+    tensor = torch.from_numpy(array)
+    return tensor if device.type == "cpu" else tensor.to(device)

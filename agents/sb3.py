@@ -33,6 +33,7 @@ FIXED: dict[str, dict[str, Any]] = {
         "normalize_observations": False,
         "scale_rewards": False,
         "compile": "off",
+        "device": "cpu",
     },
 }
 FIXED["sb3-qrdqn"] = FIXED["sb3-dqn"] | {"distribution": "quantiles"}

@@ -6,6 +6,9 @@ import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+
+import torch
 
 from agents import unlike
 from buffers import BUFFERS, ReplayBuffer
@@ -27,6 +30,8 @@ def new_run(config: Config) -> tuple[Run, Tracker]:
     """
     if config.name is not None:
         _check_name(config)
+    if config.device == "auto":
+        config = dataclasses.replace(config, device=_device(config))
     run = Run(config)
     if other := unlike(config.agent, config):
         settings = ", ".join(f"{name}={value}" for name, value in other.items())
@@ -98,6 +103,12 @@ def idle_parts(config: Config) -> Iterator[str]:
             f"distill does nothing with --buffer {config.buffer}, which keeps no rows of earlier "
             "tasks: use --buffer hybrid, --no-clear-at-switch or --methods none"
         )
+
+
+def _device(config: Config) -> Literal["cpu", "cuda"]:
+    """What `auto` stands for: small networks are faster without the way to a GPU and back."""
+    pays = config.network == "cnn" and config.agent == "dqn"
+    return "cuda" if pays and torch.cuda.is_available() else "cpu"
 
 
 def _started(tracker: Tracker, run: Run) -> Tracker:
