@@ -139,7 +139,8 @@ class DQN:
             epsilon: Chance to start an exploratory action.
             lasting: Whether exploratory actions may last for several steps.
         """
-        best = self._engine.best(self.state, obs, task, self._noise(1)[:, 0])
+        noise = self._noise(1)[:, 0] if self.learner.network.noise_size else self._quiet
+        best = self._engine.best(self.state, obs, task, noise)
         return self.exploration.choose(best, epsilon, self._num_actions[task], lasting)
 
     def greedy(self, obs: np.ndarray, task: int) -> np.ndarray:

@@ -30,6 +30,7 @@ class Engine:
         self._observe = self._observers(compiled=False)
         self._minibatches = Minibatches(device)
         self._named: tuple[str, ...] = ()
+        self._tasks: dict[tuple[int, int], Tensor] = {}  # by task and number of environments
 
     def compile(self, acting: bool) -> None:
         """Compiles the update at its next call, and if `acting`, what is done at every step."""
@@ -88,8 +89,9 @@ class Engine:
     @torch.no_grad()
     def best(self, state: LearnerState, obs: np.ndarray, task: int, noise: Tensor) -> np.ndarray:
         """The best actions for raw observations `[members, envs, *shape]`, `[members, envs]`."""
-        tasks = torch.full(obs.shape[:2], task, device=self.device)
-        seen = {"obs": _tensor(obs, self.device), "task": tasks, "noise": noise}
+        if (key := (task, obs.shape[1])) not in self._tasks:
+            self._tasks[key] = torch.full(obs.shape[:2], task, device=self.device)
+        seen = {"obs": _tensor(obs, self.device), "task": self._tasks[key], "noise": noise}
         (chosen,) = self._choose(state, seen)
         return chosen["action"].cpu().numpy()
 
