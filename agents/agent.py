@@ -22,7 +22,9 @@ class Agent(Protocol):
     def methods(self) -> Sequence[Method]: ...  # noqa: D102
     @property
     def needs_q(self) -> bool: ...  # noqa: D102
-    def compile(self) -> None: ...  # noqa: D102
+    @property
+    def nbytes(self) -> int: ...  # noqa: D102
+    def compile(self, acting: bool = False) -> None: ...  # noqa: D102
     def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray: ...  # noqa: D102
     def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray: ...  # noqa: D102
     def features_of(self, member: int) -> Features: ...  # noqa: D102
@@ -37,6 +39,7 @@ class Agent(Protocol):
     def update(  # noqa: D102
         self, data: Mapping[str, np.ndarray], weight: np.ndarray, steps: int, lr: float
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]: ...
+    def rehearse(self, data: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
     def start_task(self, task: int, reset_optimizer: bool) -> None: ...  # noqa: D102
     def state_dict(self) -> dict[str, Any]: ...  # noqa: D102

@@ -1,44 +1,210 @@
-"""Compiled functions: one graph in place of a hundred small operations.
+"""Recorded functions: what a pure function does to tensors, done again without its Python.
 
-On small networks an update is dispatch, not arithmetic. `torch.compile` turns the whole step
-(forward passes, gradient, clipping, Adam, target, the methods' terms) into one piece of C++.
+On small networks an update is dispatch, not arithmetic. A function of tensors alone does the same
+operations for all inputs of one shape. So they are recorded, and from then on either replayed by
+PyTorch's interpreter, in a third of the time and with the same bits; or compiled into one piece of
+C++, in an eighth of the time, with other last bits, after some seconds of compiling.
 """
 
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.jit._fuser import optimized_execution
 
 LOG = logging.getLogger("retain")
+PLAIN_CALLS = 50  # before a function is recorded, which takes as long as some hundred calls
+
+Tree = dict[str, Tensor]
+Function = Callable[..., tuple[Tree, ...]]
+Operations = Callable[..., Sequence[Tensor]]
+Place = tuple[int, str]  # a tensor in a tuple of trees: which tree, and its name there
 
 
-class Compiled:
-    """A pure function of tensors, compiled at its first call; where that fails, it runs as it is.
+class Recorded:
+    """A pure function, recorded for each shape of its arguments; where it cannot be, run as it is.
 
     Args:
-        function: Writes into none of its arguments, so that a failed call can be made again.
-        what: Its name in the one line that says that it could not be compiled.
+        function: Takes dicts of tensors and returns a tuple of such. It writes into none of them,
+            draws no random numbers, and its operations depend on nothing but shapes.
+        what: Its name in the one line that says that it could not be recorded or compiled.
+        compiled: Whether to compile it, at its first call. Otherwise it is replayed, after
+            PLAIN_CALLS calls as it is, whose results are the same bit for bit.
+
+    Attributes:
+        recordings: How often it was recorded: once, unless shapes changed.
     """
 
-    def __init__(self, function: Callable[..., Any], what: str) -> None:
-        self._plain, self._what = function, what
-        self._function = torch.compile(
-            function, fullgraph=True, dynamic=False, options={"cpp_wrapper": True}
-        )
+    def __init__(self, function: Function, what: str, compiled: bool = False) -> None:
+        self._function, self._what, self._compiled = function, what, compiled
+        self._found: list[_Recording] = []
+        self._fitting: tuple[Tree, ...] = ()  # what the first of these is known to fit
+        self._waiting: float = 0 if compiled else PLAIN_CALLS
+        self.recordings = 0
 
-    def __call__(self, *arguments: Any) -> Any:
-        """What the function returns."""
+    def __call__(self, *trees: Tree) -> tuple[Tree, ...]:
+        """What the function returns. No dict given or returned may be changed afterwards."""
+        recording = self._recording_of(trees)
+        if recording is None:
+            return self._function(*trees)
+        results = recording.play(trees)
+        # A new state usually comes back as the next call's, beside what was given before.
+        self._fitting = (results[0], *trees[1:]) if recording.goes_on else trees
+        return results
+
+    def _recording_of(self, trees: tuple[Tree, ...]) -> "_Recording | None":
+        """The recording that fits, moved to the front; None while the function runs as it is."""
+        if len(self._fitting) == len(trees) and all(map(is_, self._fitting, trees)):
+            return self._found[0]
+        for number, recording in enumerate(self._found):
+            if recording.fits(trees):
+                self._found.insert(0, self._found.pop(number))
+                return recording
+        if self._waiting > 0:
+            self._waiting -= 1
+            return None
+        return self._record(trees)
+
+    def _record(self, trees: tuple[Tree, ...]) -> "_Recording | None":
         try:
-            with torch.no_grad():
-                return self._function(*arguments)
-        except TorchDynamoException as error:
-            reason = str(error).strip().splitlines()[0]
-            LOG.warning("%s cannot be compiled and runs eagerly: %s", self._what, reason)
-            self._function = self._plain
-            return self._plain(*arguments)
+            recording = _Recording(self._function, trees)
+            if self._compiled:
+                recording.compile()
+            else:
+                recording.interpret()
+        except Exception as error:  # what PyTorch raises differs between its versions
+            self._function(*trees)  # raises by itself if the function is to blame
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            how = "compiled" if self._compiled else "recorded"
+            LOG.warning("%s cannot be %s and runs slower: %s", self._what, how, reason)
+            # A failed compilation leaves replaying; a failed recording leaves nothing.
+            self._waiting = PLAIN_CALLS if self._compiled else float("inf")
+            self._compiled = False
+            return None
+        self._found.insert(0, recording)
+        self.recordings += 1
+        return recording
+
+
+class _Recording:
+    """The operations of a function on arguments of one form.
+
+    Args:
+        function: As of `Recorded`.
+        trees: Its arguments; nothing is computed.
+
+    Attributes:
+        goes_on: Whether the function's first result can be its next first argument.
+    """
+
+    def __init__(self, function: Function, trees: tuple[Tree, ...]) -> None:
+        places = [(number, name) for number, tree in enumerate(trees) for name in tree]
+        shape_of_results: list[list[str]] = []
+
+        def flat(*tensors: Tensor) -> list[Tensor]:
+            given: tuple[Tree, ...] = tuple({} for _ in trees)
+            for (number, name), tensor in zip(places, tensors, strict=True):
+                given[number][name] = tensor
+            results = function(*given)
+            shape_of_results[:] = [list(tree) for tree in results]
+            return [tensor for tree in results for tensor in tree.values()]
+
+        with torch.no_grad():
+            recorded = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)
+            self._graph = recorded(*(trees[number][name] for number, name in places))
+        self._inputs, self._unchanged, ends = _pruned(self._graph, places)
+        self._examples = self._given(trees)
+        self._form = _form(self._examples)
+        numbers = iter(ends)
+        self._results = [{name: next(numbers) for name in names} for names in shape_of_results]
+        self.goes_on = trees[0].keys() == self._results[0].keys()
+        self._operations: Operations = self._graph
+
+    def fits(self, trees: tuple[Tree, ...]) -> bool:
+        """Whether the arguments are of the recorded form."""
+        try:
+            return _form(self._given(trees)) == self._form
+        except KeyError:
+            return False
+
+    def play(self, trees: tuple[Tree, ...]) -> tuple[Tree, ...]:
+        """The function's results for arguments that fit."""
+        tensors = self._operations(*self._given(trees))
+        tensors = [*tensors, *(trees[number][name] for number, name in self._unchanged)]
+        return tuple({name: tensors[end] for name, end in ends.items()} for ends in self._results)
+
+    def interpret(self) -> None:
+        """From now on runs the operations in PyTorch's interpreter, in place of Python's.
+
+        It does not know some (gradients of convolutions and of LayerNorm): Python goes on then.
+        """
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # TorchScript is no longer developed
+            try:
+                traced = torch.jit.trace(
+                    lambda *tensors: tuple(self._graph(*tensors)),
+                    self._examples,
+                    check_trace=False,
+                )
+            except RuntimeError:
+                return
+
+        def operations(*tensors: Tensor) -> Sequence[Tensor]:
+            with optimized_execution(False):  # the operations as they are: the same bits
+                return traced(*tensors)
+
+        self._operations = operations
+
+    def compile(self) -> None:
+        """From now on runs one piece of C++ (on a GPU: of Triton), made by PyTorch's inductor."""
+        on_cpu = all(tensor.device.type == "cpu" for tensor in self._examples)
+        with torch.no_grad():
+            self._operations = torch._inductor.compile(
+                self._graph, [*self._examples], options={"cpp_wrapper": on_cpu}
+            )
+
+    def _given(self, trees: tuple[Tree, ...]) -> list[Tensor]:
+        return [trees[number][name] for number, name in self._inputs]
+
+
+def _pruned(graph: GraphModule, places: list[Place]) -> tuple[list[Place], list[Place], list[int]]:
+    """Takes unused inputs, unused operations and results that are inputs out of a graph.
+
+    Args:
+        graph: Changed in place.
+        places: Where its inputs are from.
+
+    Returns:
+        Where the inputs left are from; where results that were inputs are from; and for each former
+        result its number among the results left followed by these.
+    """
+    place_of = dict(
+        zip((n for n in graph.graph.nodes if n.op == "placeholder"), places, strict=True)
+    )
+    output = next(node for node in graph.graph.nodes if node.op == "output")
+    ends: list[Node] = list(output.args[0])
+    computed = [node for node in ends if node not in place_of]
+    unchanged = [node for node in ends if node in place_of]
+    output.args = (computed,)
+    graph.graph.eliminate_dead_code()
+    inputs = [node for node in place_of if node.users]
+    for node in place_of.keys() - set(inputs):
+        graph.graph.erase_node(node)
+    graph.recompile()
+    numbers = iter(range(len(computed))), iter(range(len(computed), len(ends)))
+    order = [next(numbers[node in place_of]) for node in ends]
+    return [place_of[n] for n in inputs], [place_of[n] for n in unchanged], order
+
+
+def _form(tensors: list[Tensor]) -> list[Any]:
+    """All that compiled code takes for granted of its inputs."""
+    return [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors]
 
 
 def missing_compiler() -> str | None:
@@ -56,9 +222,6 @@ def gradient_of(
     function: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]], theta: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The gradient of a function's first result, and its second one, without their history."""
-    if torch.compiler.is_compiling():  # The only form it traces; run eagerly it is slower.
-        gradient, (_, info) = torch.func.grad_and_value(function, has_aux=True)(theta)
-        return gradient, info
     theta = theta.detach().requires_grad_()
     with torch.enable_grad():
         value, info = function(theta)

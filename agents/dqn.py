@@ -4,20 +4,19 @@ An agent owns the learner's state and its random numbers, and turns arrays into 
 What is learned, and how, is in `learner.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents import scales
 from agents.agent import Features
-from agents.compiling import Compiled
+from agents.engine import Engine, whole_numbers
 from agents.exploration import Exploration
 from agents.flat import FlatNetwork
 from agents.interference import Outlook, outlook
-from agents.learner import Batch, Info, Learner, LearnerState
+from agents.learner import Learner, LearnerState
 from agents.members import each_member, stack
 from agents.methods import make_methods
 from agents.model import Model
@@ -25,7 +24,6 @@ from agents.networks import NETWORKS, NetworkSpec, Penultimate
 from agents.options import DQNOptions
 from agents.values import make_values
 
-Update = Callable[[LearnerState, Batch], tuple[LearnerState, Info]]
 ROWS_AT_ONCE = 4_096  # of a pass over a whole memory
 
 
@@ -68,33 +66,50 @@ class DQN:
     ) -> None:
         self.options, self.members = options, len(rngs)
         self._valid = space.valid
+        self._num_actions = space.valid.sum(1).tolist()
         self._rngs = list(rngs)
         known = options.task_identity == "known"
         values = make_values(
             options.distribution, options.atoms, options.huber_delta, options.value_limit
         )
         network = _network(space, options, values.atoms)
-        model = Model(network, values, torch.from_numpy(self._valid), known)
+        self._device = torch.device("cuda" if options.device == "cuda" else "cpu")
+        model = Model(network, values, torch.from_numpy(self._valid).to(self._device), known)
         self.methods = make_methods(options.methods, model)
         self.learner = Learner(options, model, self.methods)
-        self._update: Update = self.learner.update
-        self.exploration = Exploration(num_envs, self._rngs, options.exploratory_steps)
+        self._engine = Engine(self.learner, self.members, self._device)
+        self._quiet = torch.zeros(self.members, network.noise_size, device=self._device)
+        explorers = [rng.spawn(1)[0] for rng in self._rngs]
+        self.exploration = Exploration(num_envs, explorers, options.exploratory_steps)
         scale = torch.from_numpy(space.scale if known else space.scale.max(keepdims=True))
-        self.state: LearnerState = stack(
-            [
-                self.learner.init(self._initial(rng), scale, space.shape, num_envs)
-                for rng in self._rngs
-            ]
-        )
+        inits = [
+            self.learner.init(self._initial(rng), scale, space.shape, num_envs)
+            for rng in self._rngs
+        ]
+        self.state: LearnerState = {k: t.to(self._device) for k, t in stack(inits).items()}
 
     @property
     def needs_q(self) -> bool:
         """Whether rows of ended tasks must carry the Q values of the switch."""
         return any(method.needs_q for method in self.methods)
 
-    def compile(self) -> None:
-        """Compiles the update at its first call: some ten seconds, then several times as fast."""
-        self._update = Compiled(self.learner.update, "the update")
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the learner's state; an update has two of them at a time."""
+        return sum(tensor.nbytes for tensor in self.state.values())
+
+    def compile(self, acting: bool = False) -> None:
+        """Compiles the update at its first call: some ten seconds, then twice as fast.
+
+        Args:
+            acting: Whether to compile also what is done at every step: some ten seconds more.
+        """
+        self._engine.compile(acting)
+
+    @property
+    def recordings(self) -> int:
+        """How often the update was recorded or compiled: once, unless its shapes changed."""
+        return self._engine.recordings
 
     @torch.no_grad()
     def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray:
@@ -104,16 +119,18 @@ class DQN:
             obs: Raw observations, `[members, batch, *shape]`.
             task: Index of each row's task, `[members, batch]`.
         """
-        return self._q(self._silence(1)[:, 0], obs, task).numpy()
+        each = each_member(self.learner.q, self.members)
+        seen = (torch.from_numpy(array).to(self._device) for array in (obs, task))
+        return each(self.state, self._quiet, *seen).cpu().numpy()
 
     @torch.no_grad()
     def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray:
         """One member's Q values of observations of one task, `[batch, actions]`; see `q`."""
-        own, noise = _member(self.state, member), self._silence(1)[0, 0]
-        parts = torch.from_numpy(obs).split(ROWS_AT_ONCE)
-        tasks = [torch.full((len(part),), task) for part in parts]
+        own, noise = _member(self.state, member), self._quiet[member]
+        parts = torch.from_numpy(obs).to(self._device).split(ROWS_AT_ONCE)
+        tasks = [torch.full((len(part),), task, device=self._device) for part in parts]
         values = [self.learner.q(own, noise, *each) for each in zip(parts, tasks, strict=True)]
-        return torch.cat(values).numpy()
+        return torch.cat(values).cpu().numpy()
 
     def features_of(self, member: int) -> Features:
         """What one member's last layer sees of observations, as the member is when asked.
@@ -122,14 +139,14 @@ class DQN:
             ValueError: The network does not tell.
         """
         network = FlatNetwork(Penultimate(self.learner.model.network.network))
-        noise = torch.zeros(network.noise_size)
+        noise = torch.zeros(network.noise_size, device=self._device)
 
         @torch.no_grad()
         def features(obs: np.ndarray, task: np.ndarray) -> np.ndarray:
             own = _member(self.state, member)
-            tasks = torch.from_numpy(task).long()
-            seen = self.learner.see(own, torch.from_numpy(obs), tasks)
-            return network(own["theta"], noise, seen, self.learner.model.context(tasks)).numpy()
+            raw, tasks = (torch.from_numpy(array).to(self._device) for array in (obs, task))
+            seen, context = self.learner.see(own, raw, tasks), self.learner.model.context(tasks)
+            return network(own["theta"], noise, seen, context.long()).cpu().numpy()
 
         return features
 
@@ -142,17 +159,14 @@ class DQN:
             epsilon: Chance to start an exploratory action.
             lasting: Whether exploratory actions may last for several steps.
         """
-        wide = np.full(obs.shape[:2], task)
-        with torch.no_grad():
-            q = self._q(self._noise(1)[:, 0], obs, wide)
-        num_actions = int(self._valid[task].sum())
-        return self.exploration.choose(q.argmax(-1).numpy(), epsilon, num_actions, lasting)
+        noise = self._noise(1)[:, 0] if self.learner.model.network.noise_size else self._quiet
+        best = self._engine.best(self.state, obs, task, noise)
+        return self.exploration.choose(best, epsilon, self._num_actions[task], lasting)
 
     def greedy(self, obs: np.ndarray, task: int) -> np.ndarray:
         """Each environment's best action; changes nothing and draws nothing, `[members, envs]`."""
-        return self.q(obs, np.full(obs.shape[:2], task)).argmax(-1)
+        return self._engine.best(self.state, obs, task, self._quiet)
 
-    @torch.no_grad()
     def observe(
         self, obs: np.ndarray, reward: np.ndarray, ended: np.ndarray, task: int, adapt: bool
     ) -> None:
@@ -165,18 +179,7 @@ class DQN:
             task: Index of the task.
             adapt: Whether observation statistics still move.
         """
-        task = task if self.options.task_identity == "known" else 0
-        state = self.state
-        if adapt and self.options.normalize_observations and obs.ndim == 3:
-            see = each_member(lambda s, o: scales.observe(s, o, task), self.members)
-            state = see(state, torch.from_numpy(obs))
-        if self.options.scale_rewards:
-            discount = self.options.discount
-            note = each_member(
-                lambda s, r, e: scales.observe_reward(s, r, e, discount, task), self.members
-            )
-            state = note(state, torch.from_numpy(reward), torch.from_numpy(ended))
-        self.state = state
+        self.state = self._engine.observe(self.state, obs, reward, ended, task, adapt)
 
     def end_episodes(self, ended: np.ndarray) -> None:
         """Takes in which episodes ended, bool `[members, envs]`."""
@@ -199,33 +202,29 @@ class DQN:
         Raises:
             NonFiniteLoss: The state is then as before the call.
         """
-        columns = _tensors(data)
-        columns["weight"] = torch.from_numpy(weight)
-        size = weight.shape[1] // steps
         noise = self._noise(3 * steps)
-        state, errors = self.state, []
-        for step in range(steps):
-            batch = {name: c[:, step * size : (step + 1) * size] for name, c in columns.items()}
-            batch["lr"] = torch.full((self.members,), lr)
-            batch["noise"] = noise[:, 3 * step : 3 * step + 3]
-            state, info = self._update(state, batch)
-            errors.append(info.pop("td_error"))
+        state, td_error, info = self._engine.update(self.state, data, weight, noise, lr)
         self._check(info)
         self.state = state
-        td_error = torch.cat(errors, dim=1)
-        info["td_error"] = td_error.abs().mean(1)
-        return td_error.numpy(), {name: value.numpy() for name, value in info.items()}
+        return td_error, info
+
+    def rehearse(self, data: Mapping[str, np.ndarray]) -> None:
+        """Takes a gradient step and forgets it, to see how long it takes; draws nothing.
+
+        Args:
+            data: Columns `[members, batch, ...]`.
+        """
+        self._engine.rehearse(self.state, data)
 
     def outlook(self, data: Mapping[str, np.ndarray], tasks: int) -> Outlook:
         """Losses and gradients of several tasks' rows, `[members, tasks * n, ...]`; see there."""
-        batch = _tensors(data) | {"noise": self._silence(3)}
-        return outlook(self.learner, self.state, batch, tasks)
+        return outlook(self.learner, self.state, self._silent(data), tasks)
 
     @torch.no_grad()
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:
         """Lets the methods take in a task that ends, from rows of it, `[members, n, ...]`."""
         if any(method.end_task for method in self.methods):
-            batch = _tensors(samples) | {"noise": self._silence(3)}
+            batch = self._silent(samples)
             self.state = stack(
                 [
                     self.learner.end_task(_member(self.state, member), _member(batch, member))
@@ -245,8 +244,9 @@ class DQN:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning changed, as arrays, and the state of every generator."""
-        arrays = {name: tensor.numpy().copy() for name, tensor in self.state.items()}
-        return {"learner": arrays, "exploration": self.exploration.state_dict()}
+        arrays = {name: tensor.cpu().numpy().copy() for name, tensor in self.state.items()}
+        rngs = [rng.bit_generator.state for rng in self._rngs]
+        return {"learner": arrays, "exploration": self.exploration.state_dict(), "rngs": rngs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave.
@@ -259,12 +259,11 @@ class DQN:
         if mine != other:
             wrong = sorted(set(mine.items()) ^ set(other.items()))[0]
             raise ValueError(f"the checkpoint is of another agent: {wrong[0]} {wrong[1]} differs")
-        self.state = {name: torch.from_numpy(a.copy()) for name, a in state["learner"].items()}
+        arrays = {name: torch.from_numpy(a.copy()) for name, a in state["learner"].items()}
+        self.state = {name: tensor.to(self._device) for name, tensor in arrays.items()}
         self.exploration.load_state_dict(state["exploration"])
-
-    def _q(self, noise: Tensor, obs: np.ndarray, task: np.ndarray) -> Tensor:
-        each = each_member(self.learner.q, self.members)
-        return each(self.state, noise, torch.from_numpy(obs), torch.from_numpy(task))
+        for rng, saved in zip(self._rngs, state["rngs"], strict=True):
+            rng.bit_generator.state = saved
 
     def _initial(self, rng: np.random.Generator) -> Tensor:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -273,20 +272,22 @@ class DQN:
     def _noise(self, draws: int) -> Tensor:
         size = self.learner.model.network.noise_size
         if size == 0:
-            return torch.zeros(self.members, draws, 0)
+            return self._quiet.new_zeros(self.members, draws, 0)
         drawn = [rng.standard_normal((draws, size), dtype=np.float32) for rng in self._rngs]
-        return torch.from_numpy(np.stack(drawn))
+        return torch.from_numpy(np.stack(drawn)).to(self._device)
 
-    def _silence(self, draws: int) -> Tensor:
-        return torch.zeros(self.members, draws, self.learner.model.network.noise_size)
+    def _silent(self, columns: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+        """Columns as a batch of the learner's, without noise."""
+        noise = self._quiet[:, None].expand(-1, 3, -1)
+        return whole_numbers(self._engine.tensors(columns)) | {"noise": noise}
 
-    def _check(self, info: Mapping[str, Tensor]) -> None:
-        good = torch.isfinite(info["loss"]) & torch.isfinite(info["gradient_norm"])
-        if bool(good.all()):
+    def _check(self, info: Mapping[str, np.ndarray]) -> None:
+        good = np.isfinite(info["loss"]) & np.isfinite(info["gradient_norm"])
+        if good.all():
             return
         named = [name for name in info if name.endswith(("_loss", "_penalty"))]
-        terms = [name for name in named if not bool(torch.isfinite(info[name]).all())]
-        members = (~good).nonzero().flatten().tolist()
+        terms = [name for name in named if not np.isfinite(info[name]).all()]
+        members = np.flatnonzero(~good).tolist()
         raise NonFiniteLoss(
             f"{', '.join(terms) or 'the gradient'} became NaN or infinite in member {members}"
         )
@@ -311,9 +312,3 @@ def _network(space: Space, options: DQNOptions, atoms: int) -> FlatNetwork:
 
 def _member(tree: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
     return {name: tensor[member] for name, tensor in tree.items()}
-
-
-def _tensors(columns: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
-    """Columns as tensors that share their memory; what indexes must be of 64 bits."""
-    tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
-    return tensors | {name: tensors[name].long() for name in ("action", "task")}

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+AHEAD = 64  # steps whose random numbers are drawn at once
+
 
 class Exploration:
     """Epsilon-greedy, with exploratory actions that last (epsilon-z-greedy).
@@ -14,7 +16,8 @@ class Exploration:
 
     Args:
         num_envs: Environments of each member.
-        rngs: One generator per member; a member draws the same numbers alone and among others.
+        rngs: One generator per member, which nobody else draws from; a member draws the same
+            numbers alone and among others.
         longest: Most steps that an exploratory action lasts.
 
     Attributes:
@@ -23,9 +26,14 @@ class Exploration:
 
     def __init__(self, num_envs: int, rngs: list[np.random.Generator], longest: int) -> None:
         self._rngs, self._longest = rngs, longest
-        self._left = np.zeros((len(rngs), num_envs), np.int64)
-        self._action = np.zeros((len(rngs), num_envs), np.int64)
-        self.exploring = np.zeros((len(rngs), num_envs), bool)
+        shape = (len(rngs), num_envs)
+        self._left = np.zeros(shape, np.int64)
+        self._action = np.zeros(shape, np.int64)
+        self.exploring = np.zeros(shape, bool)
+        self._starts, self._actions = np.empty((2, AHEAD, *shape))
+        self._lengths = np.ones((AHEAD, *shape), np.int64)
+        self._next = AHEAD  # of the steps drawn ahead, the first not used
+        self._before = self._states()  # of the generators, before these were drawn
 
     def choose(
         self, greedy: np.ndarray, epsilon: float, num_actions: int, lasting: bool = True
@@ -38,15 +46,14 @@ class Exploration:
             num_actions: Actions of the task; the first ones are its own.
             lasting: Whether exploratory actions that start now last; False is epsilon-greedy.
         """
-        shape = greedy.shape[1]
-        draws = [(r.random(shape), r.integers(num_actions, size=shape)) for r in self._rngs]
-        start = (np.stack([u for u, _ in draws]) < epsilon) & (self._left == 0)
-        self._action = np.where(start, np.stack([a for _, a in draws]), self._action)
-        length = np.ones_like(self._left)
-        if lasting and self._longest > 1:
-            drawn = np.stack([r.zipf(2.0, shape) for r in self._rngs])
-            length = np.minimum(drawn, self._longest)
-        self._left = np.where(start, length, self._left)
+        if self._next == AHEAD:
+            self._draw()
+        now, self._next = self._next, self._next + 1
+        start = (self._starts[now] < epsilon) & (self._left == 0)
+        if start.any():
+            drawn = (self._actions[now] * num_actions).astype(np.int64)
+            self._action = np.where(start, drawn, self._action)
+            self._left = np.where(start, self._lengths[now] if lasting else 1, self._left)
         self.exploring = self._left > 0
         self._left -= self.exploring
         return np.where(self.exploring, self._action, greedy)
@@ -57,11 +64,28 @@ class Exploration:
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on exactly."""
-        rngs = [rng.bit_generator.state for rng in self._rngs]
-        return {"left": self._left.copy(), "action": self._action.copy(), "rngs": rngs}
+        own = {"left": self._left.copy(), "action": self._action.copy(), "next": self._next}
+        return own | {"rngs": self._states() if self._next == AHEAD else self._before}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
         self._left, self._action = state["left"].copy(), state["action"].copy()
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = saved
+        if state["next"] < AHEAD:
+            self._draw()
+        self._next = state["next"]
+
+    def _draw(self) -> None:
+        """Draws for the steps ahead: whether each starts to explore, how, and for how long."""
+        self._before, self._next = self._states(), 0
+        envs = self._left.shape[1]
+        for member, rng in enumerate(self._rngs):
+            self._starts[:, member] = rng.random((AHEAD, envs))
+            self._actions[:, member] = rng.random((AHEAD, envs))
+            if self._longest > 1:
+                drawn = rng.zipf(2.0, (AHEAD, envs))
+                self._lengths[:, member] = np.minimum(drawn, self._longest)
+
+    def _states(self) -> list[Any]:
+        return [rng.bit_generator.state for rng in self._rngs]

@@ -17,8 +17,18 @@ def each_member(function: Callable[..., Any], members: int) -> Callable[..., Any
         return vmap(function)
 
     def alone(*trees: Any) -> Any:
-        result = function(*(_map(lambda tensor: tensor[0], tree) for tree in trees))
-        return _map(lambda tensor: tensor[None], result)
+        whole: dict[Tensor, Tensor] = {}
+
+        def one(tensor: Tensor) -> Tensor:
+            part = tensor[0]
+            whole[part] = tensor
+            return part
+
+        def every(part: Tensor) -> Tensor:
+            return whole[part] if part in whole else part[None]
+
+        # The trees given to the function keep alive what `whole` is asked for.
+        return _map(every, function(*(_map(one, tree) for tree in trees)))
 
     return alone
 

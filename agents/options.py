@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
+import torch
+
 
 @dataclass(frozen=True)
 class DQNOptions:
@@ -59,10 +61,13 @@ class DQNOptions:
     """Per-task running mean and variance of observations."""
     scale_rewards: bool = True
     """Per-task reward scale, so that returns reach about 3 in size."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the networks are: `auto` takes a GPU for images if there is one, else the CPU, which
+    is faster for small networks. A run keeps what was chosen."""
 
     def __post_init__(self) -> None:
         """Refuses values that make no sense, one line each."""
-        for name in ("head", "task_identity", "distribution"):
+        for name in ("head", "task_identity", "distribution", "device"):
             known = get_args(get_type_hints(DQNOptions)[name])
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -78,6 +83,8 @@ class DQNOptions:
         for name in ("discount", "target_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("PyTorch finds no GPU here: use --device cpu")
         if not self.hidden or min(self.hidden) < 1:
             raise ValueError(f"hidden needs at least one positive width, got {self.hidden}")
         if self.task_identity == "hidden" and self.head != "single":

@@ -36,6 +36,7 @@ FIXED: dict[str, dict[str, Any]] = {
         "scale_rewards": False,
         "compile": "off",
         "interference_interval": 0,
+        "device": "cpu",
     },
 }
 FIXED["sb3-qrdqn"] = FIXED["sb3-dqn"] | {"distribution": "quantiles"}
@@ -95,7 +96,13 @@ class SB3Agent:
         self.exploration = Exploration(num_envs, list(rngs), options.exploratory_steps)
         self._models = [Model(name, space, options, rng) for rng in rngs]
 
-    def compile(self) -> None:
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all networks; Adam's moments will come to as many again."""
+        weights = (array for saved in self._save() for array in saved["weights"].values())
+        return 2 * sum(array.nbytes for array in weights)
+
+    def compile(self, acting: bool = False) -> None:
         """Does nothing: SB3's training step runs as it is."""
 
     def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray:
@@ -153,6 +160,9 @@ class SB3Agent:
             raise NonFiniteLoss(f"the loss became NaN or infinite in member {wrong}")
         loss = np.array([model.loss for model in self._models])
         return td_error, {"loss": loss, "td_error": np.abs(td_error).mean(1)}
+
+    def rehearse(self, data: Mapping[str, np.ndarray]) -> None:
+        """Does nothing: SB3's training step cannot be tried without training."""
 
     def _follow(self) -> None:
         for model in self._models:

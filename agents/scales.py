@@ -33,7 +33,7 @@ def normalize(state: State, obs: Tensor, task: Tensor, limit: float = CLIP) -> T
     return ((obs - mean) * (var + 1e-8).rsqrt()).clamp(-limit, limit)
 
 
-def observe(state: State, obs: Tensor, task: int) -> State:
+def observe(state: State, obs: Tensor, task: int | Tensor) -> State:
     """Running mean and variance of a task's observations after a batch (Chan et al. 1979).
 
     Args:
@@ -41,7 +41,11 @@ def observe(state: State, obs: Tensor, task: int) -> State:
         obs: [batch, *shape].
         task: Index of the task that they come from.
     """
-    count, mean, var = state["obs_count"][task], state["obs_mean"][task], state["obs_var"][task]
+    names, at = (
+        ("obs_count", "obs_mean", "obs_var"),
+        torch.as_tensor(task, device=obs.device).reshape(1),
+    )
+    count, mean, var = (state[name].index_select(0, at)[0] for name in names)
     share = obs.shape[0] / (count + obs.shape[0])
     shift = obs.mean(0) - mean
     new_mean = mean + shift * share
@@ -58,7 +62,7 @@ def observe(state: State, obs: Tensor, task: int) -> State:
 
 
 def observe_reward(
-    state: State, reward: Tensor, ended: Tensor, discount: float, task: int
+    state: State, reward: Tensor, ended: Tensor, discount: float, task: int | Tensor
 ) -> State:
     """The largest size of a task's running discounted return after one step of all environments.
 

@@ -43,6 +43,9 @@ class NStep:
         self._return = np.zeros((num_envs, n))
         self._oldest = np.zeros(num_envs, np.int64)  # slot of each env's oldest open window
         self._open = np.zeros(num_envs, np.int64)  # open windows of each env, slots in a ring
+        self._window = np.arange(n)
+        self._known: list[Any] = []  # names, dtypes and shapes of rows that were checked
+        self._last: set[str] = set()  # those of them that are taken from a window's last step
 
     def push(
         self,
@@ -67,12 +70,15 @@ class NStep:
         Raises:
             ValueError: a column is missing, `discount` or of another shape than before.
         """
-        rows = flat(rows)
-        self._first = self._checked(rows)
+        rows = self._checked(flat(rows))
         active = np.ones(self.num_envs, bool) if active is None else np.asarray(active, bool)
-        early = self._cut(rows, active & cut) if cut is not None else None
+        if self.n == 1:
+            return self._single(rows, active)
+        early = None
+        if cut is not None and (open_cut := cut & active & (self._open > 0)).any():
+            early = self._cut(rows, open_cut)
         self._begin(rows, active)
-        age = self._open[:, None] - np.arange(self.n)  # earlier steps of each window, oldest first
+        age = self._open[:, None] - self._window  # earlier steps of each window, oldest first
         running = active[:, None] & (age >= 0)
         self._accumulate(np.asarray(rows["reward"]), age, running)
         ended = active & (np.asarray(rows["done"]) | np.asarray(rows["truncated"]))
@@ -86,8 +92,8 @@ class NStep:
         self, rows: Mapping[str, np.ndarray], cut: np.ndarray
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Finish the open windows of some envs at the state that this step starts from."""
-        ready = cut[:, None] & (np.arange(self.n) < self._open[:, None])
-        age = self._open[:, None] - 1 - np.arange(self.n)
+        ready = cut[:, None] & (self._window < self._open[:, None])
+        age = self._open[:, None] - 1 - self._window
         never = np.zeros(self.num_envs, bool)
         here = {f"next_{name}": v for name, v in rows.items() if root(name) == "state"}
         here |= {"done": never, "truncated": never}
@@ -95,28 +101,45 @@ class NStep:
         self._advance(never, cut, ready)
         return finished
 
+    def _single(
+        self, rows: Mapping[str, np.ndarray], active: np.ndarray
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        """The rows of one step each: what the general way would return, in a tenth of its time."""
+        env = active.nonzero()[0]
+        finished = {name: values.take(env, axis=0) for name, values in rows.items()}
+        finished["reward"] = finished["reward"].astype(np.float32, copy=False)
+        finished["discount"] = np.full(len(env), self.discount, np.float32)
+        return nested(finished), env
+
     def _begin(self, rows: Mapping[str, np.ndarray], active: np.ndarray) -> None:
         """Open a window in each active env."""
-        env = np.flatnonzero(active)
-        slot = (self._oldest[env] + self._open[env]) % self.n
+        env = active.nonzero()[0]
+        place = self._places(env, self._open[env])
         for name, values in self._first.items():
-            values[env, slot] = rows[name][env]
-        self._return[env, slot] = 0
+            values.reshape(-1, *values.shape[2:])[place] = rows[name].take(env, axis=0)
+        self._return.reshape(-1)[place] = 0
+
+    def _places(self, env: np.ndarray, window: np.ndarray) -> np.ndarray:
+        """Where windows of these envs, counted from their oldest, are in flat arrays."""
+        return env * self.n + (self._oldest[env] + window) % self.n
 
     def _accumulate(self, reward: np.ndarray, age: np.ndarray, running: np.ndarray) -> None:
-        env, window = np.nonzero(running)
-        slot = (self._oldest[env] + window) % self.n
-        self._return[env, slot] += self._powers[age[env, window]] * reward[env]
+        env, window = running.nonzero()
+        gained = self._powers.take(age[running]) * reward.take(env)
+        self._return.reshape(-1)[self._places(env, window)] += gained
 
     def _collect(
         self, rows: Mapping[str, np.ndarray], age: np.ndarray, ready: np.ndarray
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        env, window = np.nonzero(ready)
-        slot = (self._oldest[env] + window) % self.n
-        finished = {name: values[env, slot] for name, values in self._first.items()}
-        finished |= {k: np.asarray(v)[env] for k, v in rows.items() if root(k) in LAST}
-        finished["reward"] = self._return[env, slot].astype(np.float32)
-        finished["discount"] = self._powers[age[env, window] + 1].astype(np.float32)
+        env, window = ready.nonzero()
+        place = self._places(env, window)
+        finished = {
+            name: values.reshape(-1, *values.shape[2:]).take(place, axis=0)
+            for name, values in self._first.items()
+        }
+        finished |= {k: v.take(env, axis=0) for k, v in rows.items() if k in self._last}
+        finished["reward"] = self._return.take(place).astype(np.float32)
+        finished["discount"] = self._powers.take(age[ready] + 1).astype(np.float32)
         return finished, env
 
     def _advance(self, active: np.ndarray, ended: np.ndarray, ready: np.ndarray) -> None:
@@ -129,13 +152,22 @@ class NStep:
         self._open[:] = 0
         self._oldest[:] = 0
 
-    def _checked(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return the arrays of first steps, made here at the first push."""
-        if missing := sorted({*NEEDED} - {root(name) for name in rows}):
-            raise ValueError(f"columns {missing} are missing; given are {sorted(rows)}")
-        if "discount" in rows:
-            raise ValueError("column 'discount' is made here; leave it out of the rows")
+    def _checked(self, rows: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Return the rows as arrays; those of first steps are made here at the first push."""
         given = {name: np.asarray(values) for name, values in rows.items()}
+        known = [(name, v.dtype, v.shape) for name, v in given.items()]
+        if known != self._known:
+            self._first = self._fitting(given)
+            self._last = {name for name in given if root(name) in LAST}
+            self._known = known
+        return given
+
+    def _fitting(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the arrays of first steps, if rows fit them."""
+        if missing := sorted({*NEEDED} - {root(name) for name in given}):
+            raise ValueError(f"columns {missing} are missing; given are {sorted(given)}")
+        if "discount" in given:
+            raise ValueError("column 'discount' is made here; leave it out of the rows")
         for name, values in given.items():
             if values.shape[:1] != (self.num_envs,):
                 raise ValueError(
@@ -172,7 +204,7 @@ class NStep:
         check_keys(state, [*self._settings(), "return", "oldest", "open", *names])
         first = {name.removeprefix("first."): state[name] for name in names}
         self._check_arrays(state, first)
-        self._first = {name: values.copy() for name, values in first.items()}
+        self._first, self._known = {name: values.copy() for name, values in first.items()}, []
         self._return = state["return"].copy()
         self._oldest, self._open = state["oldest"].copy(), state["open"].copy()
 

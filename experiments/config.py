@@ -99,8 +99,9 @@ class RunOptions:
     """Environment steps between two checkpoints; 0: at switches only."""
     compile: Compile = "auto"
     """Compile the update: `auto` does so where a run is long enough to win the time back."""
-    threads: int = 1
-    """Threads of PyTorch; one is best for small networks."""
+    threads: int | Literal["auto"] = "auto"
+    """Threads of PyTorch: `auto` takes one for small networks, and for large ones what is faster
+    here. A run keeps what was chosen; to repeat a run bit for bit, give its number."""
     logdir: str = "runs"
     """Folder of all runs."""
     name: str | None = None
@@ -139,6 +140,8 @@ class Config(Flags):
         self._check(_POSITIVE, lambda value: value >= 1, "be at least 1")
         self._check(_NOT_NEGATIVE, lambda value: value >= 0, "not be negative")
         self._check(_SHARES, lambda value: 0 <= value <= 1, "lie between 0 and 1")
+        if self.threads != "auto" and self.threads < 1:
+            raise ValueError(f"threads must be at least 1, or auto, got {self.threads}")
         if self.resume is None:  # what is given beside it is compared with the run's own
             check_used(self)
         if self.capacity < self.batch_size:
@@ -185,7 +188,7 @@ _REGISTRIES: dict[str, dict[str, Any]] = {
 FREE_ON_RESUME = {"resume", "logdir", "name", "overwrite"}
 _POSITIVE = (
     *("steps", "capacity", "rows_per_task", "batch_size", "train_interval", "gradient_steps"),
-    *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval", "threads"),
+    *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval"),
     "num_buffers",
 )
 _NOT_NEGATIVE = (

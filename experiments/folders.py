@@ -6,11 +6,15 @@ import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+
+import torch
 
 from buffers import BUFFERS, ReplayBuffer
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
 from experiments.run import Run
+from experiments.threads import fastest_threads
 from experiments.tracking import Tracker
 
 LOG = logging.getLogger("retain")
@@ -25,10 +29,15 @@ def new_run(config: Config) -> tuple[Run, Tracker]:
     """
     if config.name is not None:
         _check_name(config)
+    if config.device == "auto":
+        config = dataclasses.replace(config, device=_device(config))
     run = Run(config)
     if run.fixed:
         settings = ", ".join(f"{name}={value}" for name, value in run.fixed.items())
         LOG.warning("%s cannot do otherwise than: %s", config.agent, settings)
+    if run.config.threads == "auto":
+        parts = run.agent, run.memories.columns, run.config.seeds, run.config.batch_size
+        run.config = dataclasses.replace(run.config, threads=fastest_threads(*parts))
     config = run.config
     for warning in idle_parts(run):
         LOG.warning(warning)
@@ -96,6 +105,12 @@ def idle_parts(run: Run) -> Iterator[str]:
                 f"{method.name} does nothing with --buffer {config.buffer}, which keeps no rows of "
                 "earlier tasks: use --buffer hybrid or --no-clear-at-switch, or leave it out"
             )
+
+
+def _device(config: Config) -> Literal["cpu", "cuda"]:
+    """What `auto` stands for: small networks are faster without the way to a GPU and back."""
+    pays = config.network == "cnn" and config.agent == "dqn"
+    return "cuda" if pays and torch.cuda.is_available() else "cpu"
 
 
 def _started(tracker: Tracker, run: Run) -> Tracker:

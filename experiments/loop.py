@@ -35,7 +35,9 @@ def learn_task(run: Run, look: Look) -> None:
         obs, epsilon = envs.obs, exploration(run)
         lasting = run.fraction < config.lasting_fraction
         action = agent.act(run.per_member(obs), task, epsilon, lasting).reshape(-1)
+        clock.mark("acting")
         next_obs, reward, terminated, truncated = envs.step(action)
+        clock.mark("stepping")
         ended = terminated | truncated
         if scales_move:
             adapt = clock.step < config.adapt_fraction * run.stage.steps
@@ -48,8 +50,10 @@ def learn_task(run: Run, look: Look) -> None:
         memories.add(*run.nstep.push(row, cut=cut))
         clock.step += config.num_envs
         note_returns(run, reward, ended)
+        clock.mark("storing")
         if steps := updates_due(run):
             sample = memories.sample(steps * config.batch_size)
+            clock.mark("sampling")
             lr = linear(config.learning_rate, config.learning_rate_end, run.fraction)
             with watched(run):
                 td_error, info = agent.update(sample.data, sample.weight, steps, lr)
@@ -57,6 +61,7 @@ def learn_task(run: Run, look: Look) -> None:
             clock.updates += steps
             note_update(run, info, lr, epsilon)
             note_sample(run, sample)
+            clock.mark("learning")
         look(run)
 
 
@@ -143,7 +148,9 @@ def note_returns(run: Run, reward: np.ndarray, ended: np.ndarray) -> None:
 
 
 def note_sample(run: Run, sample: Sample) -> None:
-    """Notes what the first member's rows of a round are worth."""
+    """Notes what the first member's rows of the first round after a log are worth."""
+    if "memory/duplicates" in run.history.pending:
+        return
     index = sample.index[0]
     size = effective_size(index, sample.weight[0])
     run.history.note("memory/duplicates", np.array(duplicates(index)))
@@ -152,8 +159,7 @@ def note_sample(run: Run, sample: Sample) -> None:
 
 def note_update(run: Run, info: dict[str, np.ndarray], lr: float, epsilon: float) -> None:
     """Notes the learner's numbers for the next log."""
-    for name, value in info.items():
-        run.history.note(f"learner/{name}", value)
+    run.history.note_all("learner/", info)
     note_methods(run, info)
-    run.history.note("schedule/learning_rate", np.array(lr))
-    run.history.note("schedule/epsilon", np.array(epsilon))
+    run.history.add("schedule/learning_rate", lr, 1)
+    run.history.add("schedule/epsilon", epsilon, 1)

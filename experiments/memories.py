@@ -9,11 +9,20 @@ import numpy as np
 from agents import Agent
 from buffers import Column, Memory, Sample
 from buffers.columns import needs_of
+from buffers.layout import Batch, Layout
 from buffers.views import CELLS_LOOKED_AT, coverage
 from envs import SharedSpace
 from experiments.config import Config
 from experiments.memory_options import kinds_of, make_buffer
 from experiments.seeding import Use, stream
+
+
+def columns_of(config: Config, space: SharedSpace, needs_q: bool) -> dict[str, Any]:
+    """The columns of every buffer, as its constructor takes them."""
+    extra = {"discount": Column((), np.float32, 1.0), **needs_of(*kinds_of(config))}
+    if needs_q:
+        extra["q"] = Column((space.num_actions,), np.float32, np.nan)
+    return {"state": Column(space.shape, space.dtype), "extra": extra}
 
 
 class Memories:
@@ -27,16 +36,13 @@ class Memories:
     def __init__(self, buffers: Sequence[Memory], num_envs: int) -> None:
         self.buffers = list(buffers)
         self._num_envs = num_envs
-        self._out: dict[str, np.ndarray] = {}
+        self._room: Sample | None = None  # of the last sample, and each member's part of it
+        self._parts: list[Batch] = []
 
     @staticmethod
     def make(config: Config, space: SharedSpace, agent: Agent) -> "Memories":
         """Empty memories of this configuration, for what this agent learns from."""
-        extra = {"discount": Column((), np.float32, 1.0), **needs_of(*kinds_of(config))}
-        if agent.needs_q:
-            extra["q"] = Column((space.num_actions,), np.float32, np.nan)
-        columns: dict[str, Any] = {"state": Column(space.shape, space.dtype), "extra": extra}
-        buffers = []
+        columns, buffers = columns_of(config, space, agent.needs_q), []
         for member in range(config.seeds):
             columns["seed"] = stream(config.seed + member, Use.MEMORY)
             features = partial(agent.features_of, member)
@@ -76,14 +82,12 @@ class Memories:
 
     def sample(self, n: int) -> Sample:
         """`n` rows of every member, `[members, n, ...]`, in arrays that the next call reuses."""
-        if not self._out or self._out["reward"].shape[1] != n:
-            self._out = self._allocate(n)
-        samples = []
+        if self._room is None or self._room.index.shape[1] != n:
+            self._room = self._allocate(n)
         for member, buffer in enumerate(self.buffers):
-            out = {name: column[member] for name, column in self._out.items()}
-            samples.append(buffer.sample(n, out=out))
-        index = np.stack([sample.index for sample in samples])
-        return Sample(self._out, index, np.stack([sample.weight for sample in samples]))
+            sample = buffer.sample(n, out=self._parts[member])
+            self._room.index[member], self._room.weight[member] = sample.index, sample.weight
+        return self._room
 
     def spread(self, task: int, n: int) -> dict[str, np.ndarray]:
         """`n` rows of one task, evenly spread over those stored, `[members, n, ...]`."""
@@ -142,7 +146,11 @@ class Memories:
         for member, buffer in enumerate(self.buffers):
             buffer.load_state_dict(state[str(member)])
 
-    def _allocate(self, n: int) -> dict[str, np.ndarray]:
-        shape = (len(self.buffers), n)
-        columns = self.buffers[0].columns
-        return {name: np.empty(shape + c.shape, c.dtype) for name, c in columns.items()}
+    def _allocate(self, n: int) -> Sample:
+        """Room for `n` rows of every member; a row's columns lie side by side, as in a buffer."""
+        shape, layout = (len(self.buffers), n), Layout(self.columns)
+        records = [np.empty(shape, raw.dtype) for raw in layout.batch(1).records]
+        members = range(len(self.buffers))
+        self._parts = [Batch(layout, [raw[k] for raw in records]) for k in members]
+        columns = layout.views(records)
+        return Sample(columns, np.empty(shape, np.int64), np.empty(shape, np.float32))

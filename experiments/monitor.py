@@ -71,6 +71,7 @@ class Monitor:
             raise Stopped(f"after {run.clock.total:,} steps; {self._save()}")
         if in_stage and self._due(config.checkpoint_interval):
             self._checkpoint()
+        run.clock.mark("other")
 
     def _due(self, interval: int) -> bool:
         total, last = self.run.clock.total, self.run.clock.total - self.run.config.num_envs
@@ -88,7 +89,9 @@ class Monitor:
         """Every task, within a stage."""
         run = self.run
         path = (1, run.clock.total)
+        run.clock.mark("other")
         scores = run.evaluator.score_all(run.agent.greedy, run.config.eval_interval_episodes, path)
+        run.clock.mark("evaluating")
         run.history.curve.append((run.clock.total, run.clock.stage, scores.tolist()))
         self.tracker.scores(run, scores)
         self.screen.scores(run, scores)
@@ -97,7 +100,9 @@ class Monitor:
         """Every task, before training and after each stage: a row of the score matrix."""
         run = self.run
         path = (0, run.clock.stage)
+        run.clock.mark("other")
         scores = run.evaluator.score_all(run.agent.greedy, run.config.eval_episodes, path)
+        run.clock.mark("evaluating")
         run.history.scores.append(scores.tolist())
         self.tracker.scores(run, scores)
         self.tracker.pictures(run, references(run)[0])
@@ -121,6 +126,7 @@ class Monitor:
         return self.run.save()
 
     def _tick(self) -> None:
+        self.run.clock.mark("other")
         self.run.clock.seconds = self._seconds_before + time.perf_counter() - self._started
 
 

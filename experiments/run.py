@@ -1,6 +1,8 @@
 """One run: its parts, made from the configuration, and their joint state."""
 
 import dataclasses
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,11 @@ from agents import AGENTS, unlike
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
-from experiments.compiling import compiles
+from experiments.compiling import compiles, compiles_acting
 from experiments.config import Config
 from experiments.evaluation import Evaluator
-from experiments.memories import Memories
+from experiments.memories import Memories, columns_of
+from experiments.needs import state_memory
 from experiments.seeding import Use, episode_seed, stream
 
 
@@ -28,6 +31,7 @@ class Clock:
         before: Environment steps of each member in all stages before it.
         updates: Gradient steps of each member.
         seconds: Wall time so far, over all parts of an interrupted run.
+        parts: Where it went: seconds of each part of the work.
     """
 
     stage: int = 0
@@ -35,6 +39,23 @@ class Clock:
     before: int = 0
     updates: int = 0
     seconds: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Time begins to count."""
+        self._marked = time.perf_counter()
+
+    def mark(self, part: str) -> None:
+        """Notes that the time since the last mark went into this part of the work."""
+        now = time.perf_counter()
+        self.parts[part] = self.parts.get(part, 0.0) + now - self._marked
+        self._marked = now
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the time so far that each part of the work took."""
+        whole = sum(self.parts.values())
+        return {part: seconds / whole for part, seconds in self.parts.items()}
 
     @property
     def total(self) -> int:
@@ -74,7 +95,22 @@ class History:
 
     def note(self, name: str, values: np.ndarray) -> None:
         """Adds values to the mean that the next log shows."""
-        add_up(self.pending, name, values)
+        self.add(name, float(np.sum(values)), int(np.size(values)))
+
+    def note_all(self, prefix: str, values: Mapping[str, np.ndarray]) -> None:
+        """The same for many arrays of one size, `[members]` each, in less time."""
+        sums = np.concatenate([*values.values()]).reshape(len(values), -1).sum(1, np.float64)
+        count = len(next(iter(values.values())))
+        for name, each in zip(values, sums.tolist(), strict=True):
+            self.add(prefix + name, each, count)
+
+    def add(self, name: str, total: float, count: int) -> None:
+        """Adds `count` values, whose sum is `total`, to the mean that the next log shows."""
+        pending = self.pending.get(name)
+        if pending is None:
+            pending = self.pending[name] = [0.0, 0]
+        pending[0] += total
+        pending[1] += count
 
     def take_means(self) -> dict[str, float]:
         """The means since the last call."""
@@ -108,7 +144,9 @@ class Run:
         self.agent = AGENTS[config.agent](self.space, config, rngs, config.num_envs)
         self.compiled = compiles(config, self.total_steps)
         if self.compiled:
-            self.agent.compile()
+            self.agent.compile(acting=compiles_acting(config, self.total_steps))
+        columns = columns_of(config, self.space, self.agent.needs_q)
+        state_memory(config, len(self.sequence.tasks), columns, self.agent.nbytes)
         self.memories = Memories.make(config, self.space, self.agent)
         self.nstep = NStep(config.n_step, config.discount, config.seeds * config.num_envs)
         native = config.vectorization in ("auto", "native")
@@ -167,7 +205,7 @@ class Run:
         """Everything that training changed."""
         return {
             "config": self.config.deciding(),
-            "clock": vars(self.clock).copy(),
+            "clock": dataclasses.asdict(self.clock),
             "history": vars(self.history).copy(),
             "agent": self.agent.state_dict(),
             "memories": self.memories.state_dict(),

@@ -35,7 +35,13 @@ def references(run: Run) -> tuple[list[float], list[str]]:
 
 
 def summarize_run(run: Run) -> dict[str, Any]:
-    """The contents of summary.json."""
+    """The contents of summary.json.
+
+    `time_shares` says how the time was spent, in shares of 1: `acting` (choosing actions),
+    `stepping` (environments), `storing` (scales, n-step sums, memory), `sampling`, `learning`
+    (gradient steps, with their compilation, and feedback to the memory), `evaluating`, and `other`
+    (logs, checkpoints, pictures).
+    """
     scores = np.array(run.history.scores).swapaxes(0, 1)
     stages = [stage.task for stage in run.sequence.stages[: scores.shape[1] - 1]]
     values, sources = references(run)
@@ -67,6 +73,7 @@ def summarize_run(run: Run) -> dict[str, Any]:
         "compiled": run.compiled,
         "wall_seconds": run.clock.seconds,
         "steps_per_second": steps / max(run.clock.seconds, 1e-9),
+        "time_shares": run.clock.shares,
         "peak_memory_bytes": peak_memory(),
     }
 

@@ -45,6 +45,8 @@ class Tracker:
             self._scalar(name, mean, step)
         self._scalar("task/stage", run.clock.stage, step)
         self._scalar("speed/steps_per_second", steps_per_second, step)
+        for part, share in run.clock.shares.items():
+            self._scalar(f"time/{part}", share, step)
         held = run.memories.describe()
         self._scalar("memory/rows", held["rows"], step)
         for task, share in held["share"].items():

@@ -51,7 +51,7 @@ def train(config: Config, screen: Screen | None = None) -> Result:
             reached is saved.
     """
     run, tracker = new_run(config) if config.resume is None else resumed_run(config)
-    torch.set_num_threads(run.config.threads)
+    torch.set_num_threads(int(run.config.threads))
     monitor = Monitor(run, tracker, screen or Screen())
     try:
         with interrupts(monitor):

@@ -39,6 +39,7 @@ def test_training_prints_its_outcome_and_leaves_its_files(tmp_path):
 
 def test_ctrl_c_saves_the_run_and_says_how_to_go_on(tmp_path):
     words = [*TINY, "--envs", "retain/Recall:1000000", "--logdir", tmp_path, "--name", "mine"]
+    words += ["--compile", "off"]
     with start(*words) as process:
         checkpoints = tmp_path / "mine" / "checkpoints"
         while not list(checkpoints.glob("?" * 10 + ".safetensors")) and process.poll() is None:

@@ -1,13 +1,13 @@
-"""Compiled, an agent learns the same in one graph; what cannot be compiled runs eagerly."""
+"""Recorded, an agent learns the same; what cannot be recorded or compiled runs as it is."""
 
 import itertools
 
 import numpy as np
 import pytest
 import torch
-from torch._dynamo.exc import TorchDynamoException
 
-from agents.compiling import Compiled, gradient_of, missing_compiler
+from agents import compiling
+from agents.compiling import Recorded, gradient_of, missing_compiler
 from agents.methods import METHODS
 from agents.networks import NETWORKS
 
@@ -18,12 +18,12 @@ EVERYTHING = {
     "layer_norm": True,
     "noisy": True,
     "distribution": "quantiles",
+    "exploratory_steps": 10,
     "normalize_observations": True,
     "scale_rewards": True,
 }
 slow = pytest.mark.slow
-
-pytestmark = pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
+needs_compiler = pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +52,10 @@ def assert_close(pair, infos):
         np.testing.assert_allclose(pair[0].state[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
     np.testing.assert_allclose(infos[0][0], infos[1][0], rtol=1e-3, atol=1e-4)
     assert infos[0][1].keys() == infos[1][1].keys()
+    assert pair[0].recordings == 1
 
 
+@needs_compiler
 @pytest.mark.parametrize(
     ("network", "methods"),
     [
@@ -70,44 +72,114 @@ def test_hundreds_of_compiled_updates_end_where_eager_ones_do(agent, rows, learn
 
 
 @slow
+@needs_compiler
 @pytest.mark.parametrize("changed", [{}, EVERYTHING], ids=["textbook", "everything"])
 def test_compiled_members_learn_what_eager_ones_do(agent, rows, learn, changed):
     pair, infos = learn_twice(agent, rows, learn, 100, seeds=(0, 1, 2), **changed)
     assert_close(pair, infos)
 
 
+@needs_compiler
 def test_one_graph_serves_every_minibatch_step_size_and_task(agent, rows):
     compiled = agent(methods="distill", head="per_task")
     compiled.compile()
     weight = np.ones((1, 16), np.float32)
     compiled.update(rows(n=16), weight, 2, 1e-3)
-    with torch._dynamo.config.patch(error_on_recompile=True):
-        for seed, (task, lr) in enumerate([(0, 1e-3), (1, 1e-4), (None, 0.0)]):
-            compiled.update(rows((seed,), n=16, task=task), weight, 2, lr)
-        compiled.start_task(0, reset_optimizer=True)
-        compiled.update(rows(n=16), weight, 2, 1e-3)
+    for seed, (task, lr) in enumerate([(0, 1e-3), (1, 1e-4), (None, 0.0)]):
+        compiled.update(rows((seed,), n=16, task=task), weight, 2, lr)
+    compiled.start_task(0, reset_optimizer=True)
+    compiled.load_state_dict(compiled.state_dict())
+    compiled.update(rows(n=16), weight, 2, 1e-3)
+    assert compiled.recordings == 1
 
 
-def test_what_cannot_be_compiled_runs_eagerly_and_says_so_once(caplog):
-    def function(x):
-        print("a side effect breaks the graph")
-        return x + 1
+CASES = [{"network": "cnn"}, *({"methods": name} for name in METHODS), EVERYTHING]
 
-    double = Compiled(function, "the sum")
-    assert [double(torch.tensor(value)).item() for value in (1, 2)] == [2, 3]
-    said = [record.message for record in caplog.records if record.name == "retain"]
-    assert [line.partition(":")[0] for line in said] == [
-        "the sum cannot be compiled and runs eagerly"
+
+@pytest.mark.parametrize("changed", CASES, ids=str)
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)], ids=["one", "two"])
+def test_replayed_an_agent_acts_looks_and_learns_the_same_bit_for_bit(
+    agent, rows, learn, same, monkeypatch, changed, seeds
+):
+    ends = []
+    for plain_calls in (10**9, 1):
+        monkeypatch.setattr(compiling, "PLAIN_CALLS", plain_calls)
+        shape = SHAPES[changed.get("network", "mlp")]
+        mine, actions = agent(seeds, shape=shape, **changed), []
+        for step in range(12):
+            seen = rows([100 * step + s for s in seeds], n=4, shape=shape)
+            task = step // 6
+            actions.append(mine.act(seen["state"], task, 0.2))
+            mine.observe(seen["state"], seen["reward"], seen["done"], task, adapt=step % 3 < 2)
+            learn(mine, rows([100 * step + s for s in seeds], shape=shape))
+        ends.append((mine.state_dict(), actions, mine.recordings))
+    assert [recordings for *_, recordings in ends] == [0, 1]
+    assert same(ends[0][:2], ends[1][:2])
+
+
+def said(caplog):
+    return [record.message for record in caplog.records if record.name == "retain"]
+
+
+def double(tree):
+    return ({"x": 2 * tree["x"], "kept": tree["kept"]},)
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=[slow, needs_compiler])])
+def test_what_comes_back_unchanged_is_what_was_given(compiled):
+    run, kept = Recorded(double, "the double", compiled), torch.ones(1)
+    for value in range(compiling.PLAIN_CALLS + 3):
+        (result,) = run({"x": torch.tensor([value, 1.0]), "kept": kept, "unused": kept})
+        assert result["x"].tolist() == [2 * value, 2]
+        assert result["kept"] is kept
+    assert run.recordings == 1
+
+
+def test_other_shapes_and_types_are_recorded_for_themselves_and_once():
+    run = Recorded(double, "the double")
+    trees = [
+        {"x": x, "kept": torch.ones(1)}
+        for x in (torch.ones(2), torch.ones(3), torch.ones(3, 2).T, torch.ones(2, dtype=torch.int))
+    ]
+    for tree in trees * (compiling.PLAIN_CALLS + 2):
+        (result,) = run(tree)
+        assert torch.equal(result["x"], 2 * tree["x"])
+        assert result["x"].dtype == tree["x"].dtype
+    assert run.recordings == 4
+
+
+def test_what_cannot_be_recorded_runs_as_it_is_and_says_so_once(caplog):
+    def function(tree):
+        return ({"x": tree["x"] + 1 if tree["x"] > 0 else tree["x"]},)
+
+    run = Recorded(function, "the choice")
+    calls = compiling.PLAIN_CALLS + 5
+    assert [run({"x": torch.tensor(v)})[0]["x"].item() for v in range(calls)] == [
+        0,
+        *range(2, calls + 1),
+    ]
+    assert [line.partition(":")[0] for line in said(caplog)] == [
+        "the choice cannot be recorded and runs slower"
     ]
 
 
-def test_an_error_of_the_function_itself_is_no_failed_compilation():
-    def function(x):
-        return x @ torch.ones(3)
+def test_what_cannot_be_compiled_is_replayed_and_says_so_once(caplog, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("no room on the disk\nmore")
 
-    with pytest.raises(Exception, match="size") as raised:
-        Compiled(function, "the product")(torch.ones(2))
-    assert not isinstance(raised.value, TorchDynamoException)
+    monkeypatch.setattr(torch._inductor, "compile", fail)
+    run = Recorded(double, "the double", compiled=True)
+    for value in range(compiling.PLAIN_CALLS + 5):
+        assert run({"x": torch.tensor(value), "kept": torch.ones(1)})[0]["x"] == 2 * value
+    assert said(caplog) == ["the double cannot be compiled and runs slower: no room on the disk"]
+    assert run.recordings == 1
+
+
+def test_an_error_of_the_function_itself_is_raised_as_it_is(caplog):
+    run = Recorded(lambda tree: ({"x": tree["x"] @ torch.ones(3)},), "the product", compiled=True)
+    with pytest.raises(RuntimeError, match=r"size|elements"):
+        run({"x": torch.ones(2)})
+    assert not said(caplog)
 
 
 def test_without_a_compiler_the_reason_is_given(monkeypatch):

@@ -45,6 +45,26 @@ def test_a_member_lives_the_same_alone_and_among_others(choice, agent, rows, lea
     assert not np.array_equal(np.stack(all_of_them)[:, 0], np.stack(all_of_them)[:, 1])
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(agent):
+    with pytest.raises(ValueError, match="PyTorch finds no GPU here: use --device cpu"):
+        agent(device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("choice", [{}, RICH], ids=["textbook", "rich"])
+def test_on_a_gpu_an_agent_lives_as_on_the_cpu(choice, agent, rows, learn):
+    pair = [agent((4, 7), device=device, **choice) for device in ("cpu", "cuda")]
+    lives = [live(each, rows, learn, (4, 7), range(10)) for each in pair]
+    assert np.array_equal(*lives)
+    for name, array in pair[0].state_dict()["learner"].items():
+        other = pair[1].state_dict()["learner"][name]
+        np.testing.assert_allclose(array, other, rtol=1e-3, atol=1e-4, err_msg=name)
+    again = agent((1, 2), device="cuda", **choice)
+    again.load_state_dict(pair[0].state_dict())
+    assert again.state["theta"].device.type == "cuda"
+
+
 def test_members_begin_with_their_own_weights(agent):
     theta = agent((1, 2, 3)).state["theta"]
     assert not torch.equal(theta[0], theta[1])

@@ -215,13 +215,13 @@ def stopped_at(looking) -> Callable[..., str]:
 
 def state_of(folder: Path) -> dict[str, Any]:
     state = load_newest(folder)[1]
-    del state["clock"]["seconds"]
+    del state["clock"]["seconds"], state["clock"]["parts"]
     return state
 
 
 def scalars_of(folder: Path) -> dict[str, list[tuple[int, float]]]:
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("speed/")]
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith(("speed/", "time/"))]
     return {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in tags}
 
 
@@ -251,14 +251,14 @@ def last_state() -> Callable[[Path], dict[str, Any]]:
 
 @pytest.fixture
 def scalars() -> Callable[[Path], dict[str, list[tuple[int, float]]]]:
-    """What TensorBoard shows of a run, [(step, value)] per tag, but for the speed."""
+    """What TensorBoard shows of a run, [(step, value)] per tag, but for speed and time."""
     return scalars_of
 
 
 @pytest.fixture
 def same_outcome() -> Callable[[Result, Result], None]:
     """Two runs ended with the same weights, memories, random numbers, scores and scalars."""
-    wall = {"config", "wall_seconds", "steps_per_second", "peak_memory_bytes"}
+    wall = {"config", "wall_seconds", "steps_per_second", "time_shares", "peak_memory_bytes"}
 
     def check(mine: Result, other: Result) -> None:
         assert_equal(state_of(mine.folder), state_of(other.folder))

@@ -103,7 +103,8 @@ def test_the_summary_has_the_documented_fields(config):
     assert set(summary) == {
         *("version", "config", "tasks", "stages", "seeds", "scores", "evaluations", "reference"),
         *("metrics", "forgotten", "interference", "memory", "environment_steps"),
-        *("gradient_steps", "compiled", "wall_seconds", "steps_per_second", "peak_memory_bytes"),
+        *("gradient_steps", "compiled", "wall_seconds", "steps_per_second", "time_shares"),
+        "peak_memory_bytes",
     }
     assert summary["config"] == result.summary["config"] == config(**asked).to_json()
     assert summary["tasks"] == ["retain/Recall", "retain/RecallShifted"]
@@ -125,6 +126,10 @@ def test_the_summary_has_the_documented_fields(config):
     assert summary["gradient_steps"] == 2 * 2 * 6  # 40, 48 ... 80 of each stage
     assert summary["steps_per_second"] == pytest.approx(320 / summary["wall_seconds"])
     assert summary["peak_memory_bytes"] > 50e6
+    parts = {"acting", "stepping", "storing", "sampling", "learning", "evaluating", "other"}
+    assert summary["time_shares"].keys() == parts
+    assert min(summary["time_shares"].values()) > 0
+    assert sum(summary["time_shares"].values()) == pytest.approx(1)
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -48,6 +48,8 @@ def test_the_tags_are_the_documented_ones(tracked):
         *("schedule/epsilon", "schedule/learning_rate", "speed/steps_per_second"),
         *("memory/rows", "memory/age_min", "memory/age_median", "memory/age_max", "task/stage"),
         *("memory/duplicates", "memory/effective_share"),
+        *("time/acting", "time/stepping", "time/storing", "time/sampling", "time/learning"),
+        *("time/evaluating", "time/other"),
         *(f"hparam/{name}" for name in METRICS if result.metrics[name]["mean"] is not None),
     }
     assert set(events.Tags()["images"]) == {"score_matrix", "learning_curves"}

@@ -1,0 +1,201 @@
+"""The learner's functions as they are run: for all members, on arrays, recorded."""
+
+from collections.abc import Mapping
+from functools import partial
+from operator import is_
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents import scales
+from agents.compiling import Recorded, Tree
+from agents.learner import Learner, LearnerState
+from agents.members import each_member
+
+
+class Engine:
+    """Runs a learner's functions; the state is its caller's.
+
+    Args:
+        learner: What is to be run.
+        members: How many.
+        device: Where the state is.
+    """
+
+    def __init__(self, learner: Learner, members: int, device: torch.device) -> None:
+        self.learner, self.members, self.device = learner, members, device
+        self._update = Recorded(self._step, "the update")
+        self._choose = Recorded(self._best, "the choice of actions")
+        self._observe = self._observers(compiled=False)
+        self._minibatches = Minibatches(device)
+        self._named: tuple[str, ...] = ()
+        self._tasks: dict[tuple[int, int], Tensor] = {}  # by task and number of environments
+
+    def compile(self, acting: bool) -> None:
+        """Compiles the update at its next call, and if `acting`, what is done at every step."""
+        self._update = Recorded(self._step, "the update", compiled=True)
+        if acting:
+            self._choose = Recorded(self._best, "the choice of actions", compiled=True)
+            self._observe = self._observers(compiled=True)
+
+    def _observers(self, compiled: bool) -> list[Recorded]:
+        """`_look` where observation statistics stand still, and where they move."""
+        return [Recorded(partial(self._look, k), "the scales", compiled) for k in (False, True)]
+
+    @property
+    def recordings(self) -> int:
+        """How often the update was recorded or compiled: once, unless its shapes changed."""
+        return self._update.recordings
+
+    @torch.no_grad()
+    def update(
+        self,
+        state: LearnerState,
+        data: Mapping[str, np.ndarray],
+        weight: np.ndarray,
+        noise: Tensor,
+        lr: float,
+    ) -> tuple[LearnerState, np.ndarray, dict[str, np.ndarray]]:
+        """As many gradient steps as there is noise for.
+
+        Args:
+            state: Leading axis of members.
+            data: Columns `[members, steps * batch, ...]`, cut into minibatches.
+            weight: Importance of each row in the loss, `[members, steps * batch]`.
+            noise: `[members, 3 * steps, noise]`.
+            lr: Step size of Adam.
+
+        Returns:
+            The new state, the TD error of each row, and numbers to look at, `[members]` each, of
+            the last step.
+        """
+        errors = []
+        for batch in self._minibatches.of(data, weight, noise, lr):
+            state, result = self._update(state, batch)
+            errors.append(result["td_error"].cpu().numpy())
+        info = dict(zip(self._named, result["info"].cpu().numpy(), strict=True))
+        return state, errors[0] if len(errors) == 1 else np.concatenate(errors, axis=1), info
+
+    @torch.no_grad()
+    def rehearse(self, state: LearnerState, data: Mapping[str, np.ndarray]) -> None:
+        """One gradient step, neither recorded nor kept."""
+        size = self.learner.model.network.noise_size
+        noise = torch.zeros(self.members, 3, size, device=self.device)
+        weight = np.ones(data["reward"].shape, np.float32)
+        (batch,) = Minibatches(self.device).of(data, weight, noise, 0.0)
+        self._step(state, batch)
+
+    @torch.no_grad()
+    def best(self, state: LearnerState, obs: np.ndarray, task: int, noise: Tensor) -> np.ndarray:
+        """The best actions for raw observations `[members, envs, *shape]`, `[members, envs]`."""
+        if (key := (task, obs.shape[1])) not in self._tasks:
+            self._tasks[key] = torch.full(obs.shape[:2], task, device=self.device)
+        seen = {"obs": _tensor(obs, self.device), "task": self._tasks[key], "noise": noise}
+        (chosen,) = self._choose(state, seen)
+        return chosen["action"].cpu().numpy()
+
+    @torch.no_grad()
+    def observe(
+        self,
+        state: LearnerState,
+        obs: np.ndarray,
+        reward: np.ndarray,
+        ended: np.ndarray,
+        task: int,
+        adapt: bool,
+    ) -> LearnerState:
+        """The state after taking in the scales of a step; see `DQN.observe`."""
+        options = self.learner.options
+        task = task if options.task_identity == "known" else 0
+        adapt = adapt and options.normalize_observations and obs.ndim == 3
+        if not adapt and not options.scale_rewards:
+            return state
+        seen = {"o": obs, "r": reward, "e": ended, "task": np.full((self.members, 1), task)}
+        (state,) = self._observe[adapt](state, self.tensors(seen))
+        return state
+
+    def tensors(self, columns: Mapping[str, np.ndarray]) -> Tree:
+        """Columns as tensors where the state is."""
+        return {name: _tensor(column, self.device) for name, column in columns.items()}
+
+    def _step(self, state: Tree, batch: Tree) -> tuple[Tree, Tree]:
+        """One gradient step; its numbers to look at are one tensor, `[numbers, members]`."""
+        state, info = self.learner.update(state, whole_numbers(batch))
+        td_error = info.pop("td_error")
+        info["td_error"] = td_error.abs().mean(1)
+        self._named = tuple(info)
+        return state, {"td_error": td_error, "info": torch.stack(list(info.values()))}
+
+    def _best(self, state: Tree, seen: Tree) -> tuple[Tree]:
+        q = each_member(self.learner.q, self.members)
+        return ({"action": q(state, seen["noise"], seen["obs"], seen["task"]).argmax(-1)},)
+
+    def _look(self, adapt: bool, state: Tree, seen: Tree) -> tuple[Tree]:
+        options = self.learner.options
+
+        def one(state: Tree, seen: Tree) -> Tree:
+            task, rewards = seen["task"], (seen["r"], seen["e"])
+            if adapt:
+                state = scales.observe(state, seen["o"], task)
+            if options.scale_rewards:
+                state = scales.observe_reward(state, *rewards, options.discount, task)
+            return state
+
+        return (each_member(one, self.members)(state, seen),)
+
+
+class Minibatches:
+    """The batches of a round as tensors that share the memory of its arrays.
+
+    The same arrays, rewritten in between, make the same dicts again, so that nothing about them
+    needs to be looked at a second time. On a GPU they are copied there each time.
+
+    Args:
+        device: Where the batches go.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._arrays: list[np.ndarray] = []
+        self._batches: list[Tree] = []
+        self._lr = torch.empty(0)
+
+    def of(
+        self, data: Mapping[str, np.ndarray], weight: np.ndarray, noise: Tensor, lr: float
+    ) -> list[Tree]:
+        """The batches of `Engine.update`, one per gradient step."""
+        arrays, steps = [weight, *data.values()], noise.shape[1] // 3
+        same = len(self._batches) == steps and len(self._arrays) == len(arrays)
+        same = same and self._device.type == "cpu"
+        if not (same and all(map(is_, self._arrays, arrays))):
+            self._arrays, self._batches = arrays, self._made(data, weight, noise, steps)
+        self._lr.fill_(lr)
+        if noise.shape[2] == 0:
+            return self._batches
+        parts = noise.split(3, dim=1)
+        return [b | {"noise": part} for b, part in zip(self._batches, parts, strict=True)]
+
+    def _made(
+        self, data: Mapping[str, np.ndarray], weight: np.ndarray, noise: Tensor, steps: int
+    ) -> list[Tree]:
+        whole = {**data, "weight": weight}
+        columns = {name: _tensor(column, self._device) for name, column in whole.items()}
+        self._lr = torch.empty(len(weight), device=self._device)
+        size = weight.shape[1] // steps
+        rest = {"lr": self._lr, "noise": noise[:, :3]}
+        return [
+            {n: c[:, step * size : (step + 1) * size] for n, c in columns.items()} | rest
+            for step in range(steps)
+        ]
+
+
+def whole_numbers(batch: Tree) -> Tree:
+    """The batch with 64 bits for what indexes other tensors."""
+    return batch | {name: batch[name].long() for name in ("action", "task")}
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor: on the CPU one that shares its memory."""
+    tensor = torch.from_numpy(array)
+    return tensor if device.type == "cpu" else tensor.to(device)

@@ -1,0 +1,48 @@
+"""What a run will take: memory, known before it starts."""
+
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from buffers import BUFFERS
+from buffers.memory import available_bytes, bytes_needed
+from experiments.config import Config
+
+LOG = logging.getLogger("retain")
+
+
+def rows_of(config: Config, tasks: int) -> int:
+    """Rows that a member's memory holds at most, once it has seen all tasks."""
+    known = inspect.signature(BUFFERS[config.buffer]).parameters
+    recent = config.capacity if "capacity" in known else 0
+    return recent + (config.rows_per_task * tasks if "rows_per_task" in known else 0)
+
+
+def state_memory(config: Config, tasks: int, columns: Mapping[str, Any], agent_bytes: int) -> None:
+    """Says how many bytes the members will take, before they take them.
+
+    Args:
+        config: Of the run.
+        tasks: How many it has.
+        columns: The memory's `state` and `extra`, as of `Buffer`.
+        agent_bytes: Of the learner's state, all members together.
+
+    Raises:
+        ValueError: There are not as many.
+    """
+    per_member = bytes_needed(rows_of(config, tasks), **columns)
+    needed, there = config.seeds * per_member + agent_bytes, available_bytes()
+    what = (
+        f"{config.seeds} members need {_megabytes(needed)}: {_megabytes(per_member)} each for "
+        f"memories, {_megabytes(agent_bytes)} in all for networks"
+    )
+    LOG.info("%s", what)
+    if there is not None and needed > there:
+        raise ValueError(
+            f"{what}; {_megabytes(there)} are available: use fewer --seeds, or a smaller --capacity"
+        )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

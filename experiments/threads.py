@@ -1,0 +1,43 @@
+"""How many threads PyTorch computes with: one for small networks, for large ones what is faster."""
+
+import logging
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+LOG = logging.getLogger("retain")
+CORES = torch.get_num_threads()  # what PyTorch would take, which OMP_NUM_THREADS can set
+LARGE = 5_000_000  # parameters times rows of an update; below, threads wait for one another
+CLEARLY = 0.85  # of the time on one thread
+TRIALS = 5
+
+
+def fastest_threads(agent: Any, columns: dict[str, Any], members: int, batch_size: int) -> int:
+    """How many threads an update is clearly faster on: 1, or as many as there are cores.
+
+    Args:
+        agent: Its state stays as it is, and no random number is drawn.
+        columns: Name -> column of its memory.
+        members: How many learn together.
+        batch_size: Rows of each in an update.
+    """
+    work = agent.nbytes / 16 * batch_size  # four vectors of 4 bytes per parameter
+    if CORES == 1 or work < LARGE:
+        return 1
+    shape = (members, batch_size)
+    data = {name: np.zeros(shape + c.shape, c.dtype) for name, c in columns.items()}
+    before, seconds = torch.get_num_threads(), {1: np.inf, CORES: np.inf}
+    for trial in range(2 * (TRIALS + 1)):  # the first on each warms up; they take turns
+        threads = CORES if trial % 2 else 1
+        torch.set_num_threads(threads)
+        start = time.perf_counter()
+        agent.rehearse(data)
+        took = time.perf_counter() - start
+        seconds[threads] = min(seconds[threads], took) if trial >= 2 else np.inf
+    torch.set_num_threads(before)
+    best = CORES if seconds[CORES] < CLEARLY * seconds[1] else 1
+    times = ", ".join(f"{1e3 * took:.2f} ms on {n}" for n, took in seconds.items())
+    LOG.info("threads %d: an update takes %s", best, times)
+    return best
