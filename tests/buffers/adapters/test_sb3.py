@@ -487,7 +487,7 @@ def test_steps_of_one_environment_take_the_short_way_into_the_memory(task):
     taken = []
     for row in stream(BOX, ACTIONS["discrete"], 6, 1, task=task):
         buffer.add(*row)
-        taken.append(buffer.memory._intake._one)
+        taken.append(buffer.memory._intake._form)
     assert taken[2] is taken[1] is not None
     assert all(way is taken[2] for way in taken[2:])
     assert buffer.memory.read(buffer.memory.rows())["task"].tolist() == [task or 0] * 6
