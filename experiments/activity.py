@@ -1,11 +1,9 @@
 """What the methods did in a stage, and words for those that did nothing."""
 
-from collections.abc import Iterator, Mapping
-
-import numpy as np
+from collections.abc import Iterator
 
 from agents import Method
-from experiments.run import Run, add_up
+from experiments.run import Run
 
 NEGLIGIBLE = 1e-4  # of the TD loss, of the steps, or of the way that Adam goes
 # What a method may tell of itself (see agents.Learner), and what that is, in words.
@@ -15,13 +13,6 @@ FIGURES = {
     "changed": "it changed the gradient of {:.1%} of the updates",
     "moved": "it moved the weights by {:.1g} of what the updates did",
 }
-
-
-def note_methods(run: Run, info: Mapping[str, np.ndarray]) -> None:
-    """Adds an update's numbers of the methods, and the TD loss, to those of the stage."""
-    for name, values in info.items():
-        if name.rpartition("_")[2] in FIGURES and "_" in name:
-            add_up(run.history.acted, name, values)
 
 
 def idle_methods(run: Run) -> Iterator[str]:
@@ -43,6 +34,7 @@ def idle_methods(run: Run) -> Iterator[str]:
 
 def figures_of(run: Run, method: Method) -> dict[str, float]:
     """What the method told of itself, kind -> mean over the stage, in the order of FIGURES."""
+    run.history.settle()
     means = {name: total / count for name, (total, count) in run.history.acted.items()}
     td_loss = means.get("td_loss", 0.0)
     found = {}

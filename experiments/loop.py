@@ -8,7 +8,6 @@ from agents.schedules import linear
 from buffers import Sample
 from buffers.episodes import episode_marks
 from buffers.views import duplicates, effective_size
-from experiments.activity import note_methods
 from experiments.interference import watched
 from experiments.run import Run
 
@@ -54,12 +53,11 @@ def learn_task(run: Run, look: Look) -> None:
         if steps := updates_due(run):
             sample = memories.sample(steps * config.batch_size)
             clock.mark("sampling")
-            lr = linear(config.learning_rate, config.learning_rate_end, run.fraction)
             with watched(run):
-                td_error, info = agent.update(sample.data, sample.weight, steps, lr)
+                td_error, info = agent.update(sample.data, sample.weight, steps, step_size(run))
             memories.feedback(sample.index, td_error)
             clock.updates += steps
-            note_update(run, info, lr, epsilon)
+            run.history.note_update(info)
             note_sample(run, sample)
             clock.mark("learning")
         look(run)
@@ -99,6 +97,11 @@ def exploration(run: Run) -> float:
         return 1.0
     passed = run.fraction / config.epsilon_fraction if config.epsilon_fraction else 1.0
     return linear(config.epsilon_start, config.epsilon_end, passed)
+
+
+def step_size(run: Run) -> float:
+    """Adam's step size now, falling linearly over the schedules' span."""
+    return linear(run.config.learning_rate, run.config.learning_rate_end, run.fraction)
 
 
 def updates_due(run: Run) -> int:
@@ -155,11 +158,3 @@ def note_sample(run: Run, sample: Sample) -> None:
     size = effective_size(index, sample.weight[0])
     run.history.note("memory/duplicates", np.array(duplicates(index)))
     run.history.note("memory/effective_share", np.array(size / len(index)))
-
-
-def note_update(run: Run, info: dict[str, np.ndarray], lr: float, epsilon: float) -> None:
-    """Notes the learner's numbers for the next log."""
-    run.history.note_all("learner/", info)
-    note_methods(run, info)
-    run.history.add("schedule/learning_rate", lr, 1)
-    run.history.add("schedule/epsilon", epsilon, 1)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
 from experiments.compiling import compiles, compiles_acting
 from experiments.config import Config
 from experiments.evaluation import Evaluator
+from experiments.history import History
 from experiments.memories import Memories, columns_of
 from experiments.needs import state_memory
 from experiments.seeding import Use, episode_seed, stream
@@ -61,62 +61,6 @@ class Clock:
     def total(self) -> int:
         """Environment steps of each member so far."""
         return self.before + self.step
-
-
-def add_up(totals: dict[str, list[float]], name: str, values: np.ndarray) -> None:
-    """Adds values to [sum, count] under their name."""
-    total = totals.setdefault(name, [0.0, 0])
-    total[0] += float(np.sum(values))
-    total[1] += int(np.size(values))
-
-
-@dataclass
-class History:
-    """What was measured.
-
-    Attributes:
-        random: Return of a random policy at each task.
-        scores: One entry per row of the score matrix: `[members][tasks]`.
-        curve: Evaluations in between: (total steps, stage, `[members][tasks]`).
-        pending: What was noted and is not yet logged, per name of a scalar: [sum, count].
-        acted: What the methods did in this stage, per number of the learner: [sum, count].
-        interference: Per `stage/task`: looks at what the stage did to that task, and the sums of
-            the cosine, the predicted and the measured change of loss over them.
-        looked: Environment steps of each member at the last of these looks.
-    """
-
-    random: list[float] = field(default_factory=list)
-    scores: list[list[list[float]]] = field(default_factory=list)
-    curve: list[tuple[int, int, list[list[float]]]] = field(default_factory=list)
-    pending: dict[str, list[float]] = field(default_factory=dict)
-    acted: dict[str, list[float]] = field(default_factory=dict)
-    interference: dict[str, list[float]] = field(default_factory=dict)
-    looked: int = 0
-
-    def note(self, name: str, values: np.ndarray) -> None:
-        """Adds values to the mean that the next log shows."""
-        self.add(name, float(np.sum(values)), int(np.size(values)))
-
-    def note_all(self, prefix: str, values: Mapping[str, np.ndarray]) -> None:
-        """The same for many arrays of one size, `[members]` each, in less time."""
-        sums = np.concatenate([*values.values()]).reshape(len(values), -1).sum(1, np.float64)
-        count = len(next(iter(values.values())))
-        for name, each in zip(values, sums.tolist(), strict=True):
-            self.add(prefix + name, each, count)
-
-    def add(self, name: str, total: float, count: int) -> None:
-        """Adds `count` values, whose sum is `total`, to the mean that the next log shows."""
-        pending = self.pending.get(name)
-        if pending is None:
-            pending = self.pending[name] = [0.0, 0]
-        pending[0] += total
-        pending[1] += count
-
-    def take_means(self) -> dict[str, float]:
-        """The means since the last call."""
-        means = {name: total / count for name, (total, count) in self.pending.items()}
-        self.pending = {}
-        return means
 
 
 class Run:
@@ -206,7 +150,7 @@ class Run:
         return {
             "config": self.config.deciding(),
             "clock": dataclasses.asdict(self.clock),
-            "history": vars(self.history).copy(),
+            "history": self.history.state_dict(),
             "agent": self.agent.state_dict(),
             "memories": self.memories.state_dict(),
             "nstep": self.nstep.state_dict(),

@@ -9,6 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from experiments import figures
+from experiments.loop import exploration, step_size
 from experiments.metrics import normalize
 from experiments.run import Run
 
@@ -44,6 +45,8 @@ class Tracker:
         for name, mean in run.history.take_means().items():
             self._scalar(name, mean, step)
         self._scalar("task/stage", run.clock.stage, step)
+        self._scalar("schedule/learning_rate", step_size(run), step)
+        self._scalar("schedule/epsilon", exploration(run), step)
         self._scalar("speed/steps_per_second", steps_per_second, step)
         for part, share in run.clock.shares.items():
             self._scalar(f"time/{part}", share, step)

@@ -91,6 +91,7 @@ def test_a_penalty_is_measured_against_the_td_loss_of_the_stage(make_run, monkey
     for _ in range(2):
         start_task(run)
         learn_task(run, lambda run: None)
+        run.history.settle()
         total, count = run.history.acted["td_loss"]
         counts.append(count)
         assert figures_of(run, double) == {"penalty": pytest.approx(3 * count / total)}
