@@ -64,7 +64,10 @@ def test_each_later_stage_is_judged_by_itself(judged):
     ("moments", "figure"),
     [
         ({"gradient": lambda g, *_: g}, "it changed the gradient of 0.0% of the updates; change"),
-        ({"after_step": lambda theta, state, *_: (theta, state)}, "it moved the weights by 0 of"),
+        (
+            {"after_step": lambda theta, state, *_: (theta + 0, state)},
+            "it moved the weights by 0 of",
+        ),
         ({"penalty": lambda theta, *_: 0 * theta.sum()}, "its penalty was 0 of the TD loss; raise"),
     ],
     ids=["gradient rule", "after a step", "penalty"],
@@ -74,6 +77,12 @@ def test_a_rule_that_never_applies_is_named(judged, monkeypatch, moments, figure
     _, (line,) = judged(methods="idle,distill")
     assert line.startswith("idle did nothing while retain/RecallShifted was learned: ")
     assert figure in line
+
+
+def test_a_method_that_only_measures_steps_is_not_named(judged, monkeypatch):
+    measures = Method("watch", after_step=lambda theta, state, *_: (theta, state))
+    monkeypatch.setitem(METHODS, "watch", lambda model: measures)
+    assert judged(methods="watch,distill") == [[], []]
 
 
 def test_a_rule_that_changes_some_of_the_updates_is_not_named(judged, monkeypatch):
