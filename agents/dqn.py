@@ -108,6 +108,11 @@ class DQN:
         self._engine.compile(acting)
 
     @property
+    def compiled(self) -> bool:
+        """Whether the update runs compiled; not where that was asked for and failed."""
+        return self._engine.compiled
+
+    @property
     def recordings(self) -> int:
         """How often the update was recorded or compiled: once, unless its shapes changed."""
         return self._engine.recordings

@@ -142,8 +142,7 @@ class Run:
         self.seeds = [config.seed + member for member in range(config.seeds)]
         rngs = [stream(seed, Use.AGENT) for seed in self.seeds]
         self.agent = AGENTS[config.agent](self.space, config, rngs, config.num_envs)
-        self.compiled = compiles(config, self.total_steps)
-        if self.compiled:
+        if compiles(config, self.total_steps):
             self.agent.compile(acting=compiles_acting(config, self.total_steps))
         columns = columns_of(config, self.space, self.agent.needs_q)
         state_memory(config, len(self.sequence.tasks), columns, self.agent.nbytes)

@@ -35,3 +35,18 @@ def test_a_compiled_run_resumes_bit_for_bit(config, stopped_at, same_outcome):
     resumed = train(Config(resume=str(whole.folder.parent / "stopped")))
     assert resumed.summary["compiled"]
     same_outcome(resumed, whole)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_where_compiling_fails_training_goes_on_and_the_summary_says_it_was_not_compiled(
+    config, monkeypatch, caplog
+):
+    def fail(*arguments, **options):
+        raise RuntimeError("no room on the disk")
+
+    monkeypatch.setattr("torch._inductor.compile", fail)
+    result = train(config(compile="on", envs="retain/Recall:120", eval_interval=0))
+    assert result.summary["compiled"] is False
+    failed = [line for line in caplog.messages if "cannot be compiled" in line]
+    assert "the update cannot be compiled and runs slower: no room on the disk" in failed
+    assert all("\n" not in line for line in failed)
