@@ -17,7 +17,7 @@ from experiments.compiling import compiles, compiles_acting
 from experiments.config import Config
 from experiments.evaluation import Evaluator
 from experiments.memories import Memories, columns_of
-from experiments.needs import state_memory
+from experiments.needs import check_memory
 from experiments.seeding import Use, episode_seed, stream
 
 
@@ -128,6 +128,7 @@ class Run:
 
     Attributes:
         fixed: Fields of the configuration that the agent could not leave as they were given.
+        memory_needed: What all members will take, in words.
     """
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:
@@ -145,7 +146,9 @@ class Run:
         if compiles(config, self.total_steps):
             self.agent.compile(acting=compiles_acting(config, self.total_steps))
         columns = columns_of(config, self.space, self.agent.needs_q)
-        state_memory(config, len(self.sequence.tasks), columns, self.agent.nbytes)
+        self.memory_needed = check_memory(
+            config, len(self.sequence.tasks), columns, self.agent.nbytes
+        )
         self.memories = Memories.make(config, self.space, self.agent)
         self.nstep = NStep(config.n_step, config.discount, config.seeds * config.num_envs)
         native = config.vectorization in ("auto", "native")

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import Config, train
-from experiments.compiling import compiles
+from experiments.compiling import compiles, how_updates_run
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,19 @@ def test_without_a_compiler_a_run_is_eager_and_says_so(monkeypatch, caplog):
     assert caplog.messages == ["nothing can be compiled here, so the run is slower: no g++ here"]
     assert not compiles(Config(compile="off"), 1_000)
     assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "threads", "compiled", "said"),
+    [
+        ("auto", 1, False, "updates run eagerly on 1 thread: 500 do not win back the time of co"),
+        ("off", 4, False, "updates run eagerly on 4 threads"),
+        ("on", 1, True, "updates run compiled on 1 thread: the first one takes some ten seconds"),
+    ],
+)
+def test_how_updates_run_is_said(choice, threads, compiled, said):
+    config = Config(compile=choice, threads=threads, train_interval=8, gradient_steps=4)
+    assert how_updates_run(config, 1_000, compiled).startswith(said)
 
 
 @pytest.mark.slow

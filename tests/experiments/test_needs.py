@@ -1,7 +1,5 @@
 """A run says what memory it will take, and is refused where there is not as much."""
 
-import logging
-
 import pytest
 
 from experiments import train
@@ -16,11 +14,11 @@ def test_a_member_keeps_its_recent_rows_and_some_of_each_task(config, buffer, ex
     assert rows_of(config(buffer=buffer), tasks=3) == expected
 
 
-def test_what_is_said_is_what_a_full_memory_takes(config, caplog):
-    caplog.set_level(logging.INFO, "retain")
+def test_what_is_said_is_what_a_full_memory_takes(config):
     run = Run(config(buffer="fifo", methods="none", seeds=3, capacity=100_000))
     megabytes = run.memories.buffers[0].nbytes / 1e6
-    (said,) = caplog.messages
+    said = run.memory_needed
+    assert said.startswith("3 members need ")
     assert f"{3 * megabytes + run.agent.nbytes / 1e6:,.1f} MB" in said
     assert f"{megabytes:,.1f} MB each" in said
 
