@@ -28,7 +28,8 @@ def check_memory(config: Config, tasks: int, columns: Mapping[str, Any], agent_b
     Raises:
         ValueError: There are not as many.
     """
-    per_member = bytes_needed(rows_of(config, tasks), **columns)
+    batches = config.gradient_steps * config.batch_size  # are drawn at once
+    per_member = bytes_needed(rows_of(config, tasks) + batches, **columns)
     needed, there = config.seeds * per_member + agent_bytes, available_bytes()
     who = "1 member needs" if config.seeds == 1 else f"{config.seeds:,} members need"
     what = (

@@ -2,14 +2,14 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agents import AGENTS, unlike
+from agents import AGENTS, Agent, unlike
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
@@ -140,15 +140,14 @@ class Run:
         for each in self.sequence.tasks:
             each.backend(config.vectorization)  # refused now, not when its turn comes
         self._check_network()
+        one = self._agent([config.seed])
+        columns = columns_of(config, self.space, one.needs_q)
+        needed = config.seeds * one.nbytes
+        self.memory_needed = check_memory(config, len(self.sequence.tasks), columns, needed)
         self.seeds = [config.seed + member for member in range(config.seeds)]
-        rngs = [stream(seed, Use.AGENT) for seed in self.seeds]
-        self.agent = AGENTS[config.agent](self.space, config, rngs, config.num_envs)
+        self.agent = one if config.seeds == 1 else self._agent(self.seeds)
         if compiles(config, self.total_steps):
             self.agent.compile(acting=compiles_acting(config, self.total_steps))
-        columns = columns_of(config, self.space, self.agent.needs_q)
-        self.memory_needed = check_memory(
-            config, len(self.sequence.tasks), columns, self.agent.nbytes
-        )
         self.memories = Memories.make(config, self.space, self.agent)
         self.nstep = NStep(config.n_step, config.discount, config.seeds * config.num_envs)
         native = config.vectorization in ("auto", "native")
@@ -264,6 +263,16 @@ class Run:
         if self.envs:
             self.envs.close()
         self.evaluator.close()
+
+    def _agent(self, seeds: Sequence[int]) -> Agent:
+        rngs = [stream(seed, Use.AGENT) for seed in seeds]
+        try:
+            return AGENTS[self.config.agent](self.space, self.config, rngs, self.config.num_envs)
+        except (MemoryError, RuntimeError) as error:  # PyTorch has no name for its own
+            if isinstance(error, RuntimeError) and "alloc" not in str(error):
+                raise
+            reason = str(error).rpartition("Allocator: ")[2]
+            raise ValueError(f"the agent does not fit into memory: {reason}") from error
 
     def _check_network(self) -> None:
         if (self.config.network == "cnn") != self.space.is_image:
