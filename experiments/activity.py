@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from agents import Method
+from agents import METHODS, Method
+from agents.methods.parsing import options_of
 from experiments.run import Run, add_up
 
 NEGLIGIBLE = 1e-4  # of the TD loss, of the steps, or of the way that Adam goes
@@ -37,7 +38,7 @@ def idle_methods(run: Run) -> Iterator[str]:
             kind, value = next(iter(figures.items()))
             yield (
                 f"{method.name} did nothing while {run.task_name} was learned: "
-                f"{FIGURES[kind].format(value)}; {_cure(method, kind, value)}"
+                f"{FIGURES[kind].format(value)}; {_cure(method, value)}"
             )
 
 
@@ -53,8 +54,11 @@ def figures_of(run: Run, method: Method) -> dict[str, float]:
     return found
 
 
-def _cure(method: Method, kind: str, value: float) -> str:
-    cure = "raise its strength" if kind in ("loss", "penalty") else "change its options"
+def _cure(method: Method, value: float) -> str:
+    options = options_of(METHODS[method.name])
+    cures = ["change its options"] if options else []
+    if "strength" in options:
+        cures = ["raise its strength"]
     if method.needs_old and value == 0:
-        cure += ", give it rows of earlier tasks (--buffer hybrid, --memory-share)"
-    return f"{cure}, or leave it out"
+        cures.append("give it rows of earlier tasks (--buffer hybrid, --memory-share)")
+    return ", ".join([*cures, "or leave it out"]) if cures else "leave it out"
