@@ -24,6 +24,8 @@ class Agent(Protocol):
     def needs_q(self) -> bool: ...  # noqa: D102
     @property
     def nbytes(self) -> int: ...  # noqa: D102
+    @property
+    def compiled(self) -> bool: ...  # noqa: D102
     def compile(self, acting: bool = False) -> None: ...  # noqa: D102
     def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray: ...  # noqa: D102
     def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray: ...  # noqa: D102

@@ -48,6 +48,11 @@ class Recorded:
         self._waiting: float = 0 if compiled else PLAIN_CALLS
         self.recordings = 0
 
+    @property
+    def compiled(self) -> bool:
+        """Whether it is compiled, or will be at its first call: not if that has failed."""
+        return self._compiled
+
     def __call__(self, *trees: Tree) -> tuple[Tree, ...]:
         """What the function returns. No dict given or returned may be changed afterwards."""
         recording = self._recording_of(trees)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from agents.agent import Features
-from agents.engine import Engine, whole_numbers
+from agents.diagnosis import good_members, spoiled, spoiler
+from agents.engine import Engine, Minibatches, whole_numbers
 from agents.exploration import Exploration
 from agents.flat import FlatNetwork
 from agents.interference import Outlook, outlook
@@ -44,7 +45,7 @@ class Space(Protocol):
 
 
 class NonFiniteLoss(ArithmeticError):
-    """A loss or its gradient became NaN or infinite; the agent still has its last good state."""
+    """A loss, a gradient or a weight became NaN or infinite; the agent has its last good state."""
 
 
 class DQN:
@@ -105,6 +106,11 @@ class DQN:
             acting: Whether to compile also what is done at every step: some ten seconds more.
         """
         self._engine.compile(acting)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the update runs compiled; not where that was asked for and failed."""
+        return self._engine.compiled
 
     @property
     def recordings(self) -> int:
@@ -204,7 +210,7 @@ class DQN:
         """
         noise = self._noise(3 * steps)
         state, td_error, info = self._engine.update(self.state, data, weight, noise, lr)
-        self._check(info)
+        self._check(info, state, data, weight, noise, lr)
         self.state = state
         return td_error, info
 
@@ -222,15 +228,23 @@ class DQN:
 
     @torch.no_grad()
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:
-        """Lets the methods take in a task that ends, from rows of it, `[members, n, ...]`."""
-        if any(method.end_task for method in self.methods):
-            batch = self._silent(samples)
-            self.state = stack(
-                [
-                    self.learner.end_task(_member(self.state, member), _member(batch, member))
-                    for member in range(self.members)
-                ]
-            )
+        """Lets the methods take in a task that ends, from rows of it, `[members, n, ...]`.
+
+        Raises:
+            NonFiniteLoss: What a method keeps became NaN or infinite; the state is as before.
+        """
+        if not any(method.end_task for method in self.methods):
+            return
+        batch = self._silent(samples)
+        state = stack(
+            [
+                self.learner.end_task(_member(self.state, member), _member(batch, member))
+                for member in range(self.members)
+            ]
+        )
+        if names := spoiled(self.state, state):
+            raise NonFiniteLoss(f"{', '.join(names)} became NaN or infinite when the task ended")
+        self.state = state
 
     def start_task(self, task: int, reset_optimizer: bool) -> None:
         """Begins a task: nothing of the last task's episodes goes on, and Adam may start anew."""
@@ -281,16 +295,18 @@ class DQN:
         noise = self._quiet[:, None].expand(-1, 3, -1)
         return whole_numbers(self._engine.tensors(columns)) | {"noise": noise}
 
-    def _check(self, info: Mapping[str, np.ndarray]) -> None:
+    def _check(self, info: Mapping[str, np.ndarray], state: LearnerState, *round_: Any) -> None:
+        """Refuses the state that a round came to, given what `Engine.update` was, if it is bad."""
         good = np.isfinite(info["loss"]) & np.isfinite(info["gradient_norm"])
+        if good.all() and np.isfinite(float(state["theta"].sum())):
+            return
+        good = good_members(info, state)
         if good.all():
             return
-        named = [name for name in info if name.endswith(("_loss", "_penalty"))]
-        terms = [name for name in named if not np.isfinite(info[name]).all()]
+        batches = (whole_numbers(batch) for batch in Minibatches(self._device).of(*round_))
         members = np.flatnonzero(~good).tolist()
-        raise NonFiniteLoss(
-            f"{', '.join(terms) or 'the gradient'} became NaN or infinite in member {members}"
-        )
+        what = spoiler(self.learner, self.state, batches)
+        raise NonFiniteLoss(f"{what} became NaN or infinite in member {members}")
 
 
 def _network(space: Space, options: DQNOptions, atoms: int) -> FlatNetwork:

@@ -48,6 +48,11 @@ class Engine:
         """How often the update was recorded or compiled: once, unless its shapes changed."""
         return self._update.recordings
 
+    @property
+    def compiled(self) -> bool:
+        """Whether the update runs compiled; not where that was asked for and failed."""
+        return self._update.compiled
+
     @torch.no_grad()
     def update(
         self,

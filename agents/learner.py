@@ -162,7 +162,8 @@ class Learner:
         for method in self.methods:
             if method.gradient:
                 ruled = method.gradient(gradient, before, method.own(state), batch)
-                info[f"{method.name}_changed"] = (ruled != gradient).any().to(gradient.dtype)
+                ruled, acted = ruled if isinstance(ruled, tuple) else (ruled, ruled != gradient)
+                info[f"{method.name}_changed"] = acted.any().to(gradient.dtype)
                 gradient = ruled
         norm = (gradient + pull).norm()
         step = optimizer.clip_norm(gradient + pull, self.options.gradient_clip)
@@ -173,8 +174,9 @@ class Learner:
                 theta, own = method.after_step(
                     state["theta"], method.own(state), before, gradient, batch
                 )
-                moved = (theta - state["theta"]).norm() / (change.norm() + 1e-12)
-                info[f"{method.name}_moved"] = moved
+                if theta is not state["theta"]:  # else the method only measures
+                    moved = (theta - state["theta"]).norm() / (change.norm() + 1e-12)
+                    info[f"{method.name}_moved"] = moved
                 state = method.put(state | {"theta": theta}, own)
         return state | {"target": self.new_target(state)}, info | {"gradient_norm": norm}
 

@@ -1,6 +1,7 @@
 """Every choice of the DQN agent, with its default and its meaning."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Literal, get_args, get_type_hints
 
 import torch
@@ -83,6 +84,9 @@ class DQNOptions:
         for name in ("discount", "target_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        for field in fields(DQNOptions):
+            if getattr(self, field.name) == math.inf:
+                raise ValueError(f"{field.name} must be finite, got inf")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("PyTorch finds no GPU here: use --device cpu")
         if not self.hidden or min(self.hidden) < 1:

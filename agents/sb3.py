@@ -79,6 +79,7 @@ class SB3Agent:
     """
 
     needs_q = False
+    compiled = False
     methods: Sequence[Method] = ()
 
     def __init__(

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from agents import Method
+from agents import METHODS, Method
+from agents.methods.parsing import options_of
 from experiments.run import Run
 
 NEGLIGIBLE = 1e-4  # of the TD loss, of the steps, or of the way that Adam goes
@@ -28,7 +29,7 @@ def idle_methods(run: Run) -> Iterator[str]:
             kind, value = next(iter(figures.items()))
             yield (
                 f"{method.name} did nothing while {run.task_name} was learned: "
-                f"{FIGURES[kind].format(value)}; {_cure(method, kind, value)}"
+                f"{FIGURES[kind].format(value)}; {_cure(method, value)}"
             )
 
 
@@ -45,8 +46,11 @@ def figures_of(run: Run, method: Method) -> dict[str, float]:
     return found
 
 
-def _cure(method: Method, kind: str, value: float) -> str:
-    cure = "raise its strength" if kind in ("loss", "penalty") else "change its options"
+def _cure(method: Method, value: float) -> str:
+    options = options_of(METHODS[method.name])
+    cures = ["change its options"] if options else []
+    if "strength" in options:
+        cures = ["raise its strength"]
     if method.needs_old and value == 0:
-        cure += ", give it rows of earlier tasks (--buffer hybrid, --memory-share)"
-    return f"{cure}, or leave it out"
+        cures.append("give it rows of earlier tasks (--buffer hybrid, --memory-share)")
+    return ", ".join([*cures, "or leave it out"]) if cures else "leave it out"

@@ -1,8 +1,10 @@
 """The command lines: flags made from the configuration, one line and exit code 2 for a mistake."""
 
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -43,7 +45,8 @@ def train_command() -> None:
     flags = tyro.cli(Flags, description="Train on a sequence of environments.")
     config = Config(**vars(flags))
     console = _console()
-    result = train(config, Screen(console))
+    with _said():
+        result = train(config, Screen(console))
     print_outcome(console, result.summary, str(result.folder))
 
 
@@ -78,6 +81,27 @@ def evaluate_command() -> None:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # a film needs no display
         for path in film_run(options.run, options.logdir, checkpoint, options.seed):
             console.print(f"video: {path}", soft_wrap=True)
+
+
+class _Lines(logging.Handler):
+    """Each record as one plain line on standard error, above the progress bar if there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(*record.getMessage().split(), file=sys.stderr)
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """What the run logs is shown: how it runs, once, and every warning."""
+    log, lines = logging.getLogger("retain"), _Lines()
+    level = log.level
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(lines)
+        log.setLevel(level)
 
 
 def _console() -> Console:

@@ -16,12 +16,27 @@ def compiles(config: Config, steps: int) -> bool:
         config: Its `compile` asks for it, forbids it, or leaves it to the length of the run.
         steps: Environment steps of a member over the whole sequence.
     """
-    updates = steps // config.train_interval * config.gradient_steps
-    if config.compile == "off" or (config.compile == "auto" and updates < WORTHWHILE):
+    too_few = config.compile == "auto" and updates_of(config, steps) < WORTHWHILE
+    if config.compile == "off" or too_few:
         return False
     if problem := missing_compiler():
         LOG.warning("nothing can be compiled here, so the run is slower: %s", problem)
     return not problem
+
+
+def updates_of(config: Config, steps: int) -> int:
+    """About how many updates of a member a run has, of so many environment steps of a member."""
+    return steps // config.train_interval * config.gradient_steps
+
+
+def how_updates_run(config: Config, steps: int, compiled: bool) -> str:
+    """How updates run in a run of so many environment steps of a member, in words."""
+    where = "on 1 thread" if config.threads == 1 else f"on {config.threads} threads"
+    if compiled:
+        return f"updates run compiled {where}: the first one takes some ten seconds"
+    if config.compile == "auto" and (updates := updates_of(config, steps)) < WORTHWHILE:
+        return f"updates run eagerly {where}: {updates:,} do not win back the time of compiling"
+    return f"updates run eagerly {where}"
 
 
 def compiles_acting(config: Config, steps: int) -> bool:

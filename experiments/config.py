@@ -16,6 +16,7 @@ from experiments.memory_options import check_used
 
 Compile = Literal["auto", "on", "off"]
 CoresetFeatures = Literal["state", "state_action", "penultimate"]
+MOST_THREADS = 1_024  # more than any machine has cores: PyTorch would crash over a million
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Config(Flags):
             ValueError: Names the field, the value, and what is possible.
         """
         DQNOptions.__post_init__(self)
-        check_methods(self.methods)
+        check_methods(self.methods, self.task_identity == "known")
         check_known("compile", self.compile, get_args(Compile))
         check_known("coreset_features", self.coreset_features, get_args(CoresetFeatures))
         check_known("vectorization", self.vectorization, get_args(Vectorization))
@@ -140,8 +141,9 @@ class Config(Flags):
         self._check(_POSITIVE, lambda value: value >= 1, "be at least 1")
         self._check(_NOT_NEGATIVE, lambda value: value >= 0, "not be negative")
         self._check(_SHARES, lambda value: 0 <= value <= 1, "lie between 0 and 1")
-        if self.threads != "auto" and self.threads < 1:
-            raise ValueError(f"threads must be at least 1, or auto, got {self.threads}")
+        if self.threads != "auto" and not 1 <= self.threads <= MOST_THREADS:
+            bound = "least 1" if self.threads < 1 else f"most {MOST_THREADS}"
+            raise ValueError(f"threads must be at {bound}, or auto, got {self.threads}")
         if self.resume is None:  # what is given beside it is compared with the run's own
             check_used(self)
         if self.capacity < self.batch_size:

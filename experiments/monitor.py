@@ -54,7 +54,7 @@ class Monitor:
                 self._switch()
         except (NonFiniteData, NonFiniteLoss, WorkerCrash) as error:
             raise Stopped(f"{error}; {self._save()}") from error
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             raise Stopped(f"{error}; {self._how_to_go_on()}") from error
         return write_summary(run)
 

@@ -1,15 +1,12 @@
 """What a run will take: memory, known before it starts."""
 
 import inspect
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from buffers import BUFFERS
 from buffers.memory import available_bytes, bytes_needed
 from experiments.config import Config
-
-LOG = logging.getLogger("retain")
 
 
 def rows_of(config: Config, tasks: int) -> int:
@@ -19,8 +16,8 @@ def rows_of(config: Config, tasks: int) -> int:
     return recent + (config.rows_per_task * tasks if "rows_per_task" in known else 0)
 
 
-def state_memory(config: Config, tasks: int, columns: Mapping[str, Any], agent_bytes: int) -> None:
-    """Says how many bytes the members will take, before they take them.
+def check_memory(config: Config, tasks: int, columns: Mapping[str, Any], agent_bytes: int) -> str:
+    """How many bytes the members will take, in words, before they take them.
 
     Args:
         config: Of the run.
@@ -31,17 +28,19 @@ def state_memory(config: Config, tasks: int, columns: Mapping[str, Any], agent_b
     Raises:
         ValueError: There are not as many.
     """
-    per_member = bytes_needed(rows_of(config, tasks), **columns)
+    batches = config.gradient_steps * config.batch_size  # are drawn at once
+    per_member = bytes_needed(rows_of(config, tasks) + batches, **columns)
     needed, there = config.seeds * per_member + agent_bytes, available_bytes()
+    who = "1 member needs" if config.seeds == 1 else f"{config.seeds:,} members need"
     what = (
-        f"{config.seeds} members need {_megabytes(needed)}: {_megabytes(per_member)} each for "
+        f"{who} {_megabytes(needed)}: {_megabytes(per_member)} each for "
         f"memories, {_megabytes(agent_bytes)} in all for networks"
     )
-    LOG.info("%s", what)
     if there is not None and needed > there:
         raise ValueError(
             f"{what}; {_megabytes(there)} are available: use fewer --seeds, or a smaller --capacity"
         )
+    return what
 
 
 def _megabytes(count: int) -> str:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agents import AGENTS, unlike
+from agents import AGENTS, Agent, unlike
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
@@ -17,7 +18,7 @@ from experiments.config import Config
 from experiments.evaluation import Evaluator
 from experiments.history import History
 from experiments.memories import Memories, columns_of
-from experiments.needs import state_memory
+from experiments.needs import check_memory
 from experiments.seeding import Use, episode_seed, stream
 
 
@@ -72,6 +73,7 @@ class Run:
 
     Attributes:
         fixed: Fields of the configuration that the agent could not leave as they were given.
+        memory_needed: What all members will take, in words.
     """
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:
@@ -83,14 +85,14 @@ class Run:
         for each in self.sequence.tasks:
             each.backend(config.vectorization)  # refused now, not when its turn comes
         self._check_network()
+        one = self._agent([config.seed])
+        columns = columns_of(config, self.space, one.needs_q)
+        needed = config.seeds * one.nbytes
+        self.memory_needed = check_memory(config, len(self.sequence.tasks), columns, needed)
         self.seeds = [config.seed + member for member in range(config.seeds)]
-        rngs = [stream(seed, Use.AGENT) for seed in self.seeds]
-        self.agent = AGENTS[config.agent](self.space, config, rngs, config.num_envs)
-        self.compiled = compiles(config, self.total_steps)
-        if self.compiled:
+        self.agent = one if config.seeds == 1 else self._agent(self.seeds)
+        if compiles(config, self.total_steps):
             self.agent.compile(acting=compiles_acting(config, self.total_steps))
-        columns = columns_of(config, self.space, self.agent.needs_q)
-        state_memory(config, len(self.sequence.tasks), columns, self.agent.nbytes)
         self.memories = Memories.make(config, self.space, self.agent)
         self.nstep = NStep(config.n_step, config.discount, config.seeds * config.num_envs)
         native = config.vectorization in ("auto", "native")
@@ -206,6 +208,16 @@ class Run:
         if self.envs:
             self.envs.close()
         self.evaluator.close()
+
+    def _agent(self, seeds: Sequence[int]) -> Agent:
+        rngs = [stream(seed, Use.AGENT) for seed in seeds]
+        try:
+            return AGENTS[self.config.agent](self.space, self.config, rngs, self.config.num_envs)
+        except (MemoryError, RuntimeError) as error:  # PyTorch has no name for its own
+            if isinstance(error, RuntimeError) and "alloc" not in str(error):
+                raise
+            reason = str(error).rpartition("Allocator: ")[2]
+            raise ValueError(f"the agent does not fit into memory: {reason}") from error
 
     def _check_network(self) -> None:
         if (self.config.network == "cnn") != self.space.is_image:

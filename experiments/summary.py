@@ -70,7 +70,7 @@ def summarize_run(run: Run) -> dict[str, Any]:
         "memory": run.memories.describe() | {"idle": run.memories.idle()},
         "environment_steps": steps,
         "gradient_steps": run.clock.updates * members,
-        "compiled": run.compiled,
+        "compiled": run.agent.compiled,
         "wall_seconds": run.clock.seconds,
         "steps_per_second": steps / max(run.clock.seconds, 1e-9),
         "time_shares": run.clock.shares,

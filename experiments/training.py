@@ -1,5 +1,6 @@
 """`train(config)`: a run from its configuration to its summary, resumable at any time."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from experiments.compiling import how_updates_run
 from experiments.config import Config
 from experiments.folders import new_run, resumed_run
 from experiments.monitor import Monitor, Stopped, interrupts
 from experiments.screen import Screen
+
+LOG = logging.getLogger("retain")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ def train(config: Config, screen: Screen | None = None) -> Result:
     """
     run, tracker = new_run(config) if config.resume is None else resumed_run(config)
     torch.set_num_threads(int(run.config.threads))
+    LOG.info(run.memory_needed)
+    LOG.info(how_updates_run(run.config, run.total_steps, run.agent.compiled))
     monitor = Monitor(run, tracker, screen or Screen())
     try:
         with interrupts(monitor):

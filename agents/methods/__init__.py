@@ -6,6 +6,9 @@ add a line to METHODS. Whatever order they are asked for in, methods act in the 
 
 from collections.abc import Callable
 
+import torch
+
+from agents.flat import FlatNetwork
 from agents.methods.agem import agem
 from agents.methods.clear import clear
 from agents.methods.clonex import clonex
@@ -31,6 +34,8 @@ from agents.methods.rwalk import rwalk
 from agents.methods.si import si
 from agents.methods.spectral import spectral
 from agents.model import Model
+from agents.networks import NETWORKS, NetworkSpec
+from agents.values import make_values
 
 METHODS: dict[str, Callable[..., Method]] = {
     # terms on data
@@ -72,13 +77,20 @@ CONFLICTS: dict[frozenset[str], str] = {
 }
 
 
-def check_methods(text: str) -> None:
-    """Refuses what `make_methods` would.
+def check_methods(text: str, task_known: bool = True) -> None:
+    """Refuses what `make_methods` would, before there is a network.
+
+    Args:
+        text: See there.
+        task_known: Whether the agent may know which task it is in.
 
     Raises:
-        ValueError: See `make_methods`.
+        ValueError: See there.
     """
-    parse_methods(text, METHODS, CONFLICTS)
+    with torch.device("meta"):
+        network = FlatNetwork(NETWORKS["mlp"](NetworkSpec(shape=(1,), num_actions=1, num_tasks=1)))
+    values = make_values("expectation", 1, 0.0, 1.0)
+    make_methods(text, Model(network, values, torch.ones(1, 1, dtype=torch.bool), task_known))
 
 
 def make_methods(text: str, model: Model) -> tuple[Method, ...]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 State = dict[str, Tensor]
 Batch = dict[str, Tensor]
+Ruled = Tensor | tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class Method:
             data. Its gradient joins after the gradient rules, so that those, and methods that
             measure what the task wants, see the data's gradient alone.
         gradient: `gradient(gradient, theta, state, batch) -> gradient`, of the data's gradient,
-            before clipping.
+            before clipping. A rule that adds to every gradient, so that a changed one says nothing,
+            returns `(gradient, acted)`: also where, or whether, it took anything away, bool.
         after_step: `after_step(theta, state, before, gradient, batch) -> (theta, state)`; `before`
-            is the vector before the step, `gradient` the data's, ruled and not clipped.
+            is the vector before the step, `gradient` the data's, ruled and not clipped. A method
+            that only measures returns `theta` itself, and is not judged by how far it moved it.
         end_task: `end_task(theta, state, samples) -> (theta, state)`; `samples` are prepared rows
             of the task that ends. Called for one member after another, never compiled.
         needs_q: Whether rows of ended tasks must carry `q`, the Q values of the last switch (NaN
@@ -43,7 +46,7 @@ class Method:
     init: Callable[[Tensor], State] = lambda theta: {}
     loss: Callable[[Tensor, State, Batch, Tensor], Tensor] | None = None
     penalty: Callable[[Tensor, State, Batch], Tensor] | None = None
-    gradient: Callable[[Tensor, Tensor, State, Batch], Tensor] | None = None
+    gradient: Callable[[Tensor, Tensor, State, Batch], Ruled] | None = None
     after_step: Callable[[Tensor, State, Tensor, Tensor, Batch], tuple[Tensor, State]] | None = None
     end_task: Callable[[Tensor, State, Batch], tuple[Tensor, State]] | None = None
     needs_q: bool = False

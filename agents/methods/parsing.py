@@ -63,9 +63,14 @@ def _note(found: dict[str, dict[str, str]], name: str, option: str) -> None:
     found[name][key] = value
 
 
-def _options(name: str, build: Callable[..., Any], given: Mapping[str, str]) -> Options:
+def options_of(build: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Name -> keyword-only parameter of the function that builds a method."""
     parameters = inspect.signature(build, eval_str=True).parameters.values()
-    known = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def _options(name: str, build: Callable[..., Any], given: Mapping[str, str]) -> Options:
+    known = options_of(build)
     if given and not known:
         raise ValueError(f"{name} has no options, got {', '.join(given)}")
     for key in given:

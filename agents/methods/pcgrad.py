@@ -10,7 +10,7 @@ the batch has no part. Losses that other methods add count as the running task's
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Batch, Method, Ruled, State
 from agents.methods.references import task_gradients
 from agents.model import Model
 
@@ -18,9 +18,10 @@ from agents.model import Model
 def pcgrad(model: Model) -> Method:
     """The sum of the tasks' gradients after surgery; the running task's is the data's."""
 
-    def gradient(gradient: Tensor, theta: Tensor, state: State, batch: Batch) -> Tensor:
+    def gradient(gradient: Tensor, theta: Tensor, state: State, batch: Batch) -> Ruled:
         tasks = torch.cat([gradient[None], task_gradients(model, theta, batch)])
-        return torch.where(batch["old"].any(), surgery(tasks).sum(0), gradient)
+        after = surgery(tasks)
+        return torch.where(batch["old"].any(), after.sum(0), gradient), after != tasks
 
     return Method("pcgrad", gradient=gradient, needs_tasks=True, needs_old=True, reserves_old=True)
 

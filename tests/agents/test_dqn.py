@@ -162,8 +162,58 @@ def test_a_gradient_that_is_not_finite_leaves_the_last_good_state(
     monkeypatch.setitem(METHODS, "steep", steep)
     mine = agent(methods="steep")
     before = mine.state_dict()
-    with pytest.raises(NonFiniteLoss, match="the gradient became NaN or infinite"):
+    with pytest.raises(NonFiniteLoss, match=r"^the gradient with steep became NaN"):
         learn(mine, rows())
+    assert same(mine.state_dict(), before)
+
+
+def poison(theta, state, before, gradient, batch):
+    return theta / (batch["reward"] != 7).all(), state  # by zero where a reward is 7
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+@pytest.mark.parametrize(
+    ("moments", "said"),
+    [
+        ({"after_step": poison}, "the weights after wild's step"),
+        (
+            {"gradient": lambda g, *rest: g / (rest[2]["reward"] != 7).all()},
+            "the gradient with wild",
+        ),
+        ({"loss": lambda t, s, b, q: q.sum() / (b["reward"] != 7).all()}, "wild_loss"),
+        ({"penalty": lambda t, s, b: t.sum() / (b["reward"] != 7).all()}, "wild_penalty"),
+    ],
+    ids=["after a step", "gradient", "loss", "penalty"],
+)
+def test_of_several_steps_and_methods_the_first_to_fail_is_named(
+    agent, rows, same, monkeypatch, moments, said, step, seeds
+):
+    """Whatever follows a number that is none has none either: those are not to blame."""
+    monkeypatch.setitem(METHODS, "wild", lambda model: Method("wild", **moments))
+    mine, weight = agent(seeds, methods="distill,l2,wild"), np.ones((len(seeds), 24), np.float32)
+    before, data = mine.state_dict(), rows(seeds, n=24)
+    data["reward"][-1, 8 * step] = 7
+    with pytest.raises(NonFiniteLoss) as raised:
+        mine.update(data, weight, 3, 1e-3)
+    assert str(raised.value) == f"{said} became NaN or infinite in member [{len(seeds) - 1}]"
+    assert same(mine.state_dict(), before)
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_what_a_method_keeps_of_a_task_must_be_finite(agent, rows, same, monkeypatch, seeds):
+    wild = Method(
+        "wild",
+        init=lambda theta: {"kept": theta.clone()},
+        end_task=lambda theta, state, samples: (theta, {"kept": theta / samples["reward"].sum()}),
+    )
+    monkeypatch.setitem(METHODS, "wild", lambda model: wild)
+    mine, data = agent(seeds, methods="wild"), rows(seeds)
+    mine.end_task(data)
+    before = mine.state_dict()
+    data["reward"][-1] = 0
+    with pytest.raises(NonFiniteLoss, match=r"wild\.kept became NaN or infinite when the task end"):
+        mine.end_task(data)
     assert same(mine.state_dict(), before)
 
 

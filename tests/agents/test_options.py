@@ -16,6 +16,8 @@ BAD = [
     *[("gradient_clip", value) for value in (-1.0, NAN)],
     *[("huber_delta", value) for value in (-1.0, NAN)],
     *[("discount", value) for value in (-0.1, 1.01, NAN)],
+    *[(name, float("inf")) for name in ("learning_rate", "learning_rate_end", "adam_epsilon")],
+    *[(name, float("inf")) for name in ("value_limit", "gradient_clip", "huber_delta")],
     *[("hidden", value) for value in ((), (64, 0), (-1,))],
     *[("head", value) for value in ("multi", "")],
     ("task_identity", "unknown"),

@@ -53,6 +53,17 @@ def test_a_strength_that_is_too_small_is_named_with_the_figure(judged):
     assert 0 < float(line.partition("its loss was ")[2].split()[0]) < 1e-4
 
 
+def test_a_pull_that_moved_next_to_nothing_is_to_be_made_stronger(judged):
+    _, (line,) = judged(methods="l2_init:strength=1e-9,distill")
+    assert line.startswith("l2_init did nothing while retain/RecallShifted was learned: it moved")
+    assert line.endswith("of what the updates did; raise its strength, or leave it out")
+
+
+def test_a_rule_without_options_is_not_told_to_change_them(judged):
+    _, (line,) = judged(methods="agem", memory_share=0.0)
+    assert "of the updates; give it rows of earlier tasks (--buffer hybrid, --memory-share)" in line
+
+
 def test_each_later_stage_is_judged_by_itself(judged):
     envs = "retain/Recall:80,retain/RecallShifted:80,retain/RecallSmall:80"
     first, *later = judged(envs=envs, buffer="fifo", methods="clear")
@@ -63,9 +74,18 @@ def test_each_later_stage_is_judged_by_itself(judged):
 @pytest.mark.parametrize(
     ("moments", "figure"),
     [
-        ({"gradient": lambda g, *_: g}, "it changed the gradient of 0.0% of the updates; change"),
-        ({"after_step": lambda theta, state, *_: (theta, state)}, "it moved the weights by 0 of"),
-        ({"penalty": lambda theta, *_: 0 * theta.sum()}, "its penalty was 0 of the TD loss; raise"),
+        (
+            {"gradient": lambda g, *_: g},
+            "it changed the gradient of 0.0% of the updates; leave it out",
+        ),
+        (
+            {"after_step": lambda theta, state, *_: (theta + 0, state)},
+            "it moved the weights by 0 of",
+        ),
+        (
+            {"penalty": lambda theta, *_: 0 * theta.sum()},
+            "its penalty was 0 of the TD loss; leave it out",
+        ),
     ],
     ids=["gradient rule", "after a step", "penalty"],
 )
@@ -74,6 +94,12 @@ def test_a_rule_that_never_applies_is_named(judged, monkeypatch, moments, figure
     _, (line,) = judged(methods="idle,distill")
     assert line.startswith("idle did nothing while retain/RecallShifted was learned: ")
     assert figure in line
+
+
+def test_a_method_that_only_measures_steps_is_not_named(judged, monkeypatch):
+    measures = Method("watch", after_step=lambda theta, state, *_: (theta, state))
+    monkeypatch.setitem(METHODS, "watch", lambda model: measures)
+    assert judged(methods="watch,distill") == [[], []]
 
 
 def test_a_rule_that_changes_some_of_the_updates_is_not_named(judged, monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments import Config, train
-from experiments.compiling import compiles
+from experiments.compiling import compiles, how_updates_run
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,19 @@ def test_without_a_compiler_a_run_is_eager_and_says_so(monkeypatch, caplog):
     assert len(caplog.messages) == 1
 
 
+@pytest.mark.parametrize(
+    ("choice", "threads", "compiled", "said"),
+    [
+        ("auto", 1, False, "updates run eagerly on 1 thread: 500 do not win back the time of co"),
+        ("off", 4, False, "updates run eagerly on 4 threads"),
+        ("on", 1, True, "updates run compiled on 1 thread: the first one takes some ten seconds"),
+    ],
+)
+def test_how_updates_run_is_said(choice, threads, compiled, said):
+    config = Config(compile=choice, threads=threads, train_interval=8, gradient_steps=4)
+    assert how_updates_run(config, 1_000, compiled).startswith(said)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_a_compiled_run_resumes_bit_for_bit(config, stopped_at, same_outcome):
@@ -35,3 +48,18 @@ def test_a_compiled_run_resumes_bit_for_bit(config, stopped_at, same_outcome):
     resumed = train(Config(resume=str(whole.folder.parent / "stopped")))
     assert resumed.summary["compiled"]
     same_outcome(resumed, whole)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_where_compiling_fails_training_goes_on_and_the_summary_says_it_was_not_compiled(
+    config, monkeypatch, caplog
+):
+    def fail(*arguments, **options):
+        raise RuntimeError("no room on the disk")
+
+    monkeypatch.setattr("torch._inductor.compile", fail)
+    result = train(config(compile="on", envs="retain/Recall:120", eval_interval=0))
+    assert result.summary["compiled"] is False
+    failed = [line for line in caplog.messages if "cannot be compiled" in line]
+    assert "the update cannot be compiled and runs slower: no room on the disk" in failed
+    assert all("\n" not in line for line in failed)

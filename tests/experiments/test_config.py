@@ -62,6 +62,10 @@ def test_a_field_of_another_version_is_named(config):
         ("network", "mpl", "unknown network 'mpl'; did you mean mlp"),
         ("methods", "destill", "unknown method 'destill'; did you mean distill"),
         ("methods", "distill,distill", "a method is named twice"),
+        ("methods", "ewc:gamma=1.5", "ewc:gamma must lie between 0 and 1, got 1.5"),
+        ("methods", "si:damping=0", "si:damping must be positive, got 0"),
+        ("methods", "ogd:rows=0", "ogd:rows must be at least 1, got 0"),
+        ("threads", 1_000_000, "threads must be at most 1024, or auto, got 1000000"),
         ("task_identity", "hidden", "task_identity=hidden needs head=single"),
     ],
 )
@@ -69,6 +73,12 @@ def test_a_value_that_cannot_work_is_refused_in_one_line(config, field, value, m
     with pytest.raises(ValueError, match=r"^.*\Z") as refused:
         config(**{field: value})
     assert message in str(refused.value)
+
+
+def test_a_method_that_must_be_told_the_task_is_refused_where_it_is_hidden(config):
+    with pytest.raises(ValueError, match=r"^lwf must be told the task: not with task_identity=h"):
+        config(methods="lwf,ewc", task_identity="hidden", head="single")
+    config(methods="ewc", task_identity="hidden", head="single")
 
 
 HYBRID = "buffer=hybrid, memory=reservoir, recent_kind=fifo"

@@ -54,3 +54,17 @@ def test_a_step_goes_by_the_sum_after_surgery(gradient, opposed, of_task, seeds)
 
 def test_without_old_rows_it_is_textbook_dqn_bit_by_bit(learned):
     assert torch.equal(learned(methods="pcgrad"), learned())
+
+
+@pytest.mark.parametrize("seeds", [(0,), (3, 0)])
+def test_old_rows_that_agree_are_added_without_surgery_and_that_is_shown(
+    agent, opposed, learn, of_task, seeds
+):
+    mine = agent(seeds, methods="pcgrad", head="single", valid=np.ones((3, 3), bool))
+    mine.start_task(2, reset_optimizer=False)
+    data = opposed(seeds)
+    agreeing = of_task(data, 2)
+    agreeing = {name: np.concatenate([column] * 2, 1) for name, column in agreeing.items()}
+    agreeing["task"][:, :4] = 0
+    assert learn(mine, agreeing)[1]["pcgrad_changed"].tolist() == [0] * len(seeds)
+    assert learn(mine, data)[1]["pcgrad_changed"].tolist() == [1] * len(seeds)

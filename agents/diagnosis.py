@@ -1,0 +1,61 @@
+"""Which term made numbers NaN or infinite: found afterwards, so that good updates cost nothing."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.learner import Batch, Learner, LearnerState
+
+
+def good_members(info: Mapping[str, Tensor | np.ndarray], state: LearnerState) -> np.ndarray:
+    """Whose loss, gradient and weights are finite numbers, bool `[members]`."""
+    numbers = np.isfinite(np.asarray(info["loss"])) & np.isfinite(np.asarray(info["gradient_norm"]))
+    weights: np.ndarray = state["theta"].isfinite().all(1).cpu().numpy()
+    return numbers & weights
+
+
+@torch.no_grad()
+def spoiler(learner: Learner, state: LearnerState, batches: Iterable[Batch]) -> str:
+    """What made the first of these updates that fails do so, in words.
+
+    Args:
+        learner: Of the agent.
+        state: Before the first update; leading axis of members.
+        batches: One for each update, in order.
+    """
+    for batch in batches:
+        after, info = learner.update(state, batch)
+        if not good_members(_on_cpu(info), after).all():
+            return _first_to_fail(learner, state, batch)
+        state = after
+    return "the recorded update (not the same one in Python)"
+
+
+def spoiled(before: LearnerState, after: LearnerState) -> list[str]:
+    """Names of tensors in the state that were finite before, and are not after."""
+    return [n for n, t in after.items() if not t.isfinite().all() and before[n].isfinite().all()]
+
+
+def _first_to_fail(learner: Learner, state: LearnerState, batch: Batch) -> str:
+    """Adds one method after the other to plain DQN, until the update fails."""
+    for count in range(len(learner.methods) + 1):
+        methods = learner.methods[:count]
+        after, tensors = replace(learner, methods=methods).update(state, batch)
+        info = _on_cpu(tensors)
+        if not good_members(info, after).all():
+            break
+    name = methods[-1].name if methods else "td"
+    own = [f"{name}_loss", f"{name}_penalty"]
+    terms = [term for term in own if term in info and not np.isfinite(info[term]).all()]
+    if terms:
+        return terms[0]
+    if not np.isfinite(info["gradient_norm"]).all():
+        return f"the gradient with {name}" if methods else "the gradient of td_loss"
+    return f"the weights after {name}'s step" if methods else "the weights after Adam's step"
+
+
+def _on_cpu(info: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.detach().cpu().numpy() for name, tensor in info.items()}
