@@ -21,7 +21,7 @@ EVERYTHING = {
 }
 # Of each kind one or two that do what no other does: a layer's norms, an operator of our own, a
 # gradient per row, an output kept, a reset.
-WITH_PIXELS = ("none", "distill", "lwf", "parseval", "spectral", "ewc", "gem", "reset")
+UNLIKE = ("none", "distill", "lwf", "parseval", "spectral", "ewc", "gem", "reset")
 slow = pytest.mark.slow
 needs_compiler = pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
 
@@ -69,7 +69,7 @@ def assert_close(pair, infos, caplog):
             for name in ("none", *METHODS)
             if name != "distill"
         ),
-        *(pytest.param("cnn", name, marks=slow) for name in WITH_PIXELS),
+        *(pytest.param("cnn", name, marks=slow) for name in UNLIKE),
     ],
 )
 def test_hundreds_of_compiled_updates_end_where_eager_ones_do(
@@ -105,10 +105,17 @@ def test_one_graph_serves_every_minibatch_step_size_and_task(agent, rows, caplog
 
 
 CASES = [{"network": "cnn"}, *({"methods": name} for name in METHODS), EVERYTHING]
+MEMBERS = [
+    *(pytest.param((0,), changed, id=f"one-{changed}") for changed in CASES),
+    *(
+        pytest.param((0, 1), changed, id=f"two-{changed}", marks=[] if fast else slow)
+        for changed in CASES
+        for fast in [changed.get("methods", "none") in UNLIKE]
+    ),
+]
 
 
-@pytest.mark.parametrize("changed", CASES, ids=str)
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)], ids=["one", "two"])
+@pytest.mark.parametrize(("seeds", "changed"), MEMBERS)
 def test_replayed_an_agent_acts_looks_and_learns_the_same_bit_for_bit(
     agent, rows, learn, same, monkeypatch, changed, seeds
 ):
