@@ -42,11 +42,12 @@ def test_how_updates_run_is_said(choice, threads, compiled, said):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
-def test_a_compiled_run_resumes_bit_for_bit(config, stopped_at, same_outcome):
+def test_a_compiled_run_resumes_bit_for_bit(config, stopped_at, same_outcome, caplog):
     whole = train(config(compile="on", name="whole"))
     stopped_at(config(compile="on", name="stopped"), 100)
     resumed = train(Config(resume=str(whole.folder.parent / "stopped")))
     assert resumed.summary["compiled"]
+    assert not [message for message in caplog.messages if "runs slower" in message]
     same_outcome(resumed, whole)
 
 

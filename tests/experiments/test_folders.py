@@ -9,6 +9,7 @@ from experiments.checkpoint import checkpoint_files, load_newest
 from experiments.folders import find_run, idle_parts, new_run
 from experiments.run import Run
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 SHORT = {"envs": "retain/Recall:80,retain/RecallShifted:80"}
 
 

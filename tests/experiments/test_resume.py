@@ -36,7 +36,7 @@ VARIANTS = {
     "fifo, carried over": {"buffer": "fifo", "methods": "none", "clear_at_switch": False},
     "noisy": {"noisy": True, "n_step": 1},
     "unlike spaces": {
-        "envs": "CartPole:160,Acrobot:160",
+        "envs": "CartPole:160,MountainCar:160",
         "eval_episodes": 1,
         "eval_interval": 130,
         "eval_interval_episodes": 1,
@@ -60,14 +60,15 @@ VARIANTS = {
     },
     "revisit": {"envs": "retain/Recall:80,retain/RecallShifted:80,retain/Recall:80"},
 }
-EVERYWHERE = ("two members", "one span")
+EVERYWHERE = (pytest.param("two members", marks=pytest.mark.slow), "one span")
 
 
-def variants(names):
-    return pytest.mark.parametrize("changes", [SHORT | VARIANTS[n] for n in names], ids=names)
+@pytest.fixture
+def changes(variant):
+    return SHORT | VARIANTS[variant]
 
 
-@variants(VARIANTS)
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_a_run_stopped_again_and_again_ends_as_one_that_never_stopped(
     changes, config, stopped_at, same_outcome
 ):
@@ -80,7 +81,7 @@ def test_a_run_stopped_again_and_again_ends_as_one_that_never_stopped(
     same_outcome(train(asked), whole)
 
 
-@variants(EVERYWHERE)
+@pytest.mark.parametrize("variant", EVERYWHERE)
 def test_a_run_that_died_after_any_checkpoint_ends_as_one_that_never_stopped(
     changes, config, same_outcome, monkeypatch, tmp_path
 ):
