@@ -1,10 +1,7 @@
 """Acrobot with its physics as keywords: one environment, and many stepped together."""
 
-from typing import Any
-
 import numpy as np
 from gymnasium.envs.classic_control.acrobot import AcrobotEnv
-from gymnasium.vector import AutoresetMode
 from numpy import pi
 
 from envs.native.base import NativeVectorEnv, bounded
@@ -68,27 +65,14 @@ class Acrobot(AcrobotEnv):
 
 
 class AcrobotVector(NativeVectorEnv):
-    """Many `Acrobot`, stepped together.
+    """Many `Acrobot`, stepped together; `physics` are what it takes."""
 
-    Args:
-        num_envs: How many.
-        max_episode_steps: An episode of this length is truncated.
-        autoreset_mode: NEXT_STEP or DISABLED.
-        physics: What `Acrobot` takes.
-    """
-
+    world = Acrobot
     first_state = (-0.1, 0.1)
     single: Acrobot
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        max_episode_steps: int | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        **physics: Any,
-    ) -> None:
-        super().__init__(Acrobot(**physics), num_envs, max_episode_steps, autoreset_mode)
-        self._state = np.zeros((4, num_envs))
+    def _prepare(self) -> None:
+        self._state = np.zeros((4, self.num_envs))
         self._torque = np.array(self.single.AVAIL_TORQUE)
         self._fastest = np.array([[self.single.MAX_VEL_1], [self.single.MAX_VEL_2]])
 

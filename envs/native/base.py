@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -20,27 +20,30 @@ class NativeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     out are never changed.
 
     Args:
-        single: One environment with the same physics; it is asked for spaces and parameters.
         num_envs: How many copies.
         max_episode_steps: An episode of this length is truncated; None: never.
         autoreset_mode: NEXT_STEP (Gymnasium's default: the step after an episode's last one only
             resets) or DISABLED (whoever steps the copies resets them).
+        physics: What `world` takes; one of it is asked for spaces and parameters.
 
     Raises:
         ValueError: A number that cannot be, or SAME_STEP, which is not offered.
     """
 
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    world: ClassVar[type[gym.Env[Any, Any]]]
+    """The single environment's class, which takes the physics."""
     first_state: tuple[float, float]
     """Bounds of an episode's first state, where `reset` is given none."""
 
     def __init__(
         self,
-        single: gym.Env[Any, Any],
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **physics: Any,
     ) -> None:
+        single = self.world(**physics)
         mode = AutoresetMode(autoreset_mode)
         if mode is AutoresetMode.SAME_STEP:
             raise ValueError("autoreset_mode must be NEXT_STEP or DISABLED, not SAME_STEP")
@@ -59,6 +62,7 @@ class NativeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._is_reset = False
         self._obs = np.zeros(self.observation_space.shape or (), np.float32)
         self._state = np.zeros((0, num_envs))  # a row of each variable, float64
+        self._prepare()
 
     def reset(
         self,
@@ -125,6 +129,10 @@ class NativeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def np_random(self) -> Any:
         """The copies' generators."""
         return tuple(self._rngs)
+
+    def _prepare(self) -> None:
+        """Gives `_state` its rows, and makes what every step needs of the physics."""
+        raise NotImplementedError
 
     def _draw(self, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
         """The first state of an episode, `[variables]`."""

@@ -1,10 +1,7 @@
 """CartPole with its physics as keywords: one environment, and many stepped together."""
 
-from typing import Any
-
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
-from gymnasium.vector import AutoresetMode
 
 from envs.native.base import NativeVectorEnv
 from envs.native.physics import finite, nonzero, positive
@@ -50,27 +47,14 @@ class CartPole(CartPoleEnv):
 
 
 class CartPoleVector(NativeVectorEnv):
-    """Many `CartPole`, stepped together.
+    """Many `CartPole`, stepped together; `physics` are what it takes."""
 
-    Args:
-        num_envs: How many.
-        max_episode_steps: An episode of this length is truncated.
-        autoreset_mode: NEXT_STEP or DISABLED.
-        physics: What `CartPole` takes.
-    """
-
+    world = CartPole
     first_state = (-0.05, 0.05)
     single: CartPole
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        max_episode_steps: int | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        **physics: Any,
-    ) -> None:
-        super().__init__(CartPole(**physics), num_envs, max_episode_steps, autoreset_mode)
-        self._state, self._change = np.zeros((2, 4, num_envs))
+    def _prepare(self) -> None:
+        self._state, self._change = np.zeros((2, 4, self.num_envs))
         self._force = np.array([-self.single.force_mag, self.single.force_mag])
         bounds = self.single.x_threshold, self.single.theta_threshold_radians
         self._threshold = np.array(bounds)[:, None]

@@ -1,10 +1,7 @@
 """MountainCar with its physics as keywords: one environment, and many stepped together."""
 
-from typing import Any
-
 import numpy as np
 from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
-from gymnasium.vector import AutoresetMode
 
 from envs.native.base import NativeVectorEnv, bounded
 from envs.native.physics import finite, nonzero
@@ -42,27 +39,14 @@ class MountainCar(MountainCarEnv):
 
 
 class MountainCarVector(NativeVectorEnv):
-    """Many `MountainCar`, stepped together.
+    """Many `MountainCar`, stepped together; `physics` are what it takes."""
 
-    Args:
-        num_envs: How many.
-        max_episode_steps: An episode of this length is truncated.
-        autoreset_mode: NEXT_STEP or DISABLED.
-        physics: What `MountainCar` takes.
-    """
-
+    world = MountainCar
     first_state = (-0.6, -0.4)
     single: MountainCar
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        max_episode_steps: int | None = None,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        **physics: Any,
-    ) -> None:
-        super().__init__(MountainCar(**physics), num_envs, max_episode_steps, autoreset_mode)
-        self._state = np.zeros((2, num_envs))
+    def _prepare(self) -> None:
+        self._state = np.zeros((2, self.num_envs))
         self._push = np.arange(-1, 2) * self.single.force
 
     def _draw(self, rng: np.random.Generator, low: float, high: float) -> np.ndarray:
