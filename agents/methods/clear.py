@@ -29,14 +29,5 @@ def clear(
         distance = labels.best_distance(q, batch).square()
         return labels.mean_where(policy * divergence + value * distance, labels.labelled(batch))
 
-    def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
-        return theta, labels.note_gap(model, theta, state, samples)
-
-    return Method(
-        "clear",
-        init=lambda theta: labels.no_gaps(model, theta),
-        loss=loss,
-        end_task=end_task,
-        needs_q=True,
-        needs_old=True,
-    )
+    method = Method("clear", loss=loss, needs_q=True, needs_old=True)
+    return labels.with_gaps(method, model)

@@ -26,19 +26,15 @@ def clonex(model: Model, *, strength: float = 1.0, temperature: float = 1.0) -> 
         divergence = labels.divergence(q, batch, tau)
         return strength * mean_of_tasks(divergence, batch["task"], labels.labelled(batch), model)
 
-    def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
-        return theta, labels.note_gap(model, theta, state, samples)
-
-    return Method(
+    method = Method(
         "clonex",
-        init=lambda theta: labels.no_gaps(model, theta),
         loss=loss,
-        end_task=end_task,
         needs_q=True,
         needs_tasks=True,
         needs_old=True,
         reserves_old=strength > 0,
     )
+    return labels.with_gaps(method, model)
 
 
 def mean_of_tasks(values: Tensor, task: Tensor, where: Tensor, model: Model) -> Tensor:

@@ -5,11 +5,13 @@ NaN is no label: the row's task has not ended yet, or does not have the action. 
 zero, with a gradient of zero, where there is no label.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from agents.losses import action_gap, mask_invalid
-from agents.methods.method import Batch, State
+from agents.methods.method import Batch, Method, State
 from agents.model import Model
 
 LEAST_GAP = 0.05  # of the distance between best and worst action: some actions are equally good
@@ -89,6 +91,15 @@ def note_gap(model: Model, theta: Tensor, state: State, samples: Batch) -> State
     gap = typical_gap(model.q(theta, samples), samples["valid"])
     here = torch.arange(model.num_tasks, device=theta.device) == samples["task"][0]
     return state | {"gap": torch.where(here, gap, state["gap"])}
+
+
+def with_gaps(method: Method, model: Model) -> Method:
+    """The method with the typical gaps of ended tasks in its state, as `temperatures` wants."""
+
+    def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
+        return theta, note_gap(model, theta, state, samples)
+
+    return replace(method, init=lambda theta: no_gaps(model, theta), end_task=end_task)
 
 
 def temperatures(model: Model, state: State, batch: Batch, factor: float) -> Tensor:
