@@ -14,7 +14,7 @@ from torch import Tensor
 
 from agents import optimizer, scales
 from agents.compiling import gradient_of
-from agents.losses import action_gap, mask_invalid
+from agents.losses import action_gap
 from agents.members import each_member
 from agents.methods import Method
 from agents.model import Model, taken
@@ -59,7 +59,7 @@ class Learner:
         """Q values, [batch, actions]; minus infinity for actions that the task does not have."""
         seen = self.see(state, obs, task)
         outputs = self.model.outputs(state["theta"], noise, seen, task)
-        return mask_invalid(self.model.values.q(outputs), self.model.valid[task])
+        return self.model.masked_q(outputs, task)
 
     def update(self, state: LearnerState, batch: Batch) -> tuple[LearnerState, Info]:
         """One gradient step of every member.
@@ -73,7 +73,6 @@ class Learner:
         """
         with torch.no_grad():
             batch = each_member(self.prepare, len(state["theta"]))(state, batch)
-        # A nested function's annotations would stop the compiler; a lambda has none.
         gradient, info = gradient_of(
             lambda theta: self.total(self.loss, theta, state, batch), state["theta"]
         )

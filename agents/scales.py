@@ -41,10 +41,8 @@ def observe(state: State, obs: Tensor, task: int | Tensor) -> State:
         obs: [batch, *shape].
         task: Index of the task that they come from.
     """
-    names, at = (
-        ("obs_count", "obs_mean", "obs_var"),
-        torch.as_tensor(task, device=obs.device).reshape(1),
-    )
+    at = torch.as_tensor(task, device=obs.device).reshape(1)
+    names = ("obs_count", "obs_mean", "obs_var")
     count, mean, var = (state[name].index_select(0, at)[0] for name in names)
     share = obs.shape[0] / (count + obs.shape[0])
     shift = obs.mean(0) - mean

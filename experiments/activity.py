@@ -4,16 +4,10 @@ from collections.abc import Iterator
 
 from agents import METHODS, Method
 from agents.methods.parsing import options_of
+from experiments.history import FIGURES
 from experiments.run import Run
 
 NEGLIGIBLE = 1e-4  # of the TD loss, of the steps, or of the way that Adam goes
-# What a method may tell of itself (see agents.Learner), and what that is, in words.
-FIGURES = {
-    "loss": "its loss was {:.1g} of the TD loss",
-    "penalty": "its penalty was {:.1g} of the TD loss",
-    "changed": "it changed the gradient of {:.1%} of the updates",
-    "moved": "it moved the weights by {:.1g} of what the updates did",
-}
 
 
 def idle_methods(run: Run) -> Iterator[str]:

@@ -67,9 +67,8 @@ class Evaluator:
 
     def random_returns(self, episodes: int) -> list[float]:
         """Mean return of uniformly random actions at each task, the foot of every scale."""
-        alone = Evaluator(
-            self._sequence, self._space, [0], self._native
-        )  # the same for all runs and members
+        # The same for all runs and members.
+        alone = Evaluator(self._sequence, self._space, [0], self._native)
         rng = stream(0, Use.RANDOM_POLICY)
         counts = self._space.valid.sum(1)
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-METHOD_FIGURES = ("loss", "penalty", "changed", "moved")  # how names of methods' numbers end
+# What a method may tell of itself (see agents.Learner): how names of such numbers end, and what
+# they are, in words.
+FIGURES = {
+    "loss": "its loss was {:.1g} of the TD loss",
+    "penalty": "its penalty was {:.1g} of the TD loss",
+    "changed": "it changed the gradient of {:.1%} of the updates",
+    "moved": "it moved the weights by {:.1g} of what the updates did",
+}
 
 
 @dataclass
@@ -52,7 +59,7 @@ class History:
         numbers = np.array([[info[name] for name in names] for info in self._updates])
         for name, values in zip(names, numbers.swapaxes(0, 1), strict=True):
             _add_up(self.pending, f"learner/{name}", values)
-            if "_" in name and name.rpartition("_")[2] in METHOD_FIGURES:
+            if "_" in name and name.rpartition("_")[2] in FIGURES:
                 _add_up(self.acted, name, values)
         self._updates = []
 
