@@ -4,7 +4,7 @@ An agent owns the learner's state and its random numbers, and turns arrays into 
 What is learned, and how, is in `learner.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -233,21 +233,18 @@ class DQN:
         Raises:
             NonFiniteLoss: What a method keeps became NaN or infinite; the state is as before.
         """
-        if not any(method.end_task for method in self.methods):
-            return
-        batch = self._silent(samples)
-        state = stack(
-            [
-                self.learner.end_task(_member(self.state, member), _member(batch, member))
-                for member in range(self.members)
-            ]
-        )
-        if names := spoiled(self.state, state):
-            raise NonFiniteLoss(f"{', '.join(names)} became NaN or infinite when the task ended")
-        self.state = state
+        if any(method.end_task for method in self.methods):
+            self._at_switch(self.learner.end_task, "ended", self._silent(samples))
 
+    @torch.no_grad()
     def start_task(self, task: int, reset_optimizer: bool) -> None:
-        """Begins a task: nothing of the last task's episodes goes on, and Adam may start anew."""
+        """Begins a task: nothing of the last task's episodes goes on, and Adam may start anew.
+
+        Raises:
+            NonFiniteLoss: As `end_task` does.
+        """
+        if any(method.start_task for method in self.methods):
+            self._at_switch(self.learner.start_task, "began")
         running = torch.zeros_like(self.state["running_return"])
         now = torch.full_like(self.state["task"], task)
         self.state = self.state | {"running_return": running, "task": now}
@@ -278,6 +275,17 @@ class DQN:
         self.exploration.load_state_dict(state["exploration"])
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = saved
+
+    def _at_switch(
+        self, act: Callable[..., LearnerState], when: str, *given: dict[str, Tensor]
+    ) -> None:
+        """Lets the methods act on one member after another."""
+        members = range(self.members)
+        own = [[_member(tree, member) for tree in (self.state, *given)] for member in members]
+        state = stack([act(*trees) for trees in own])
+        if names := spoiled(self.state, state):
+            raise NonFiniteLoss(f"{', '.join(names)} became NaN or infinite when the task {when}")
+        self.state = state
 
     def _initial(self, rng: np.random.Generator) -> Tensor:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))

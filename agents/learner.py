@@ -8,6 +8,7 @@ input or output.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -184,10 +185,20 @@ class Learner:
 
         Weights that a method moves are moved in the target too: it must not pull them back.
         """
-        batch, before = self.prepare(state, samples), state["theta"]
+        batch = self.prepare(state, samples)
+        return self._at_switch("end_task", state, batch)
+
+    def start_task(self, state: LearnerState) -> LearnerState:
+        """Lets each method prepare one member for the task that begins; see `end_task`."""
+        return self._at_switch("start_task", state)
+
+    def _at_switch(
+        self, moment: Literal["end_task", "start_task"], state: LearnerState, *given: Batch
+    ) -> LearnerState:
+        before = state["theta"]
         for method in self.methods:
-            if method.end_task:
-                theta, own = method.end_task(state["theta"], method.own(state), batch)
+            if act := getattr(method, moment):
+                theta, own = act(state["theta"], method.own(state), *given)
                 state = method.put(state | {"theta": theta}, own)
         target = torch.where(state["theta"] == before, state["target"], state["theta"])
         return state | {"target": target}

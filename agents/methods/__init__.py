@@ -63,7 +63,7 @@ METHODS: dict[str, Callable[..., Method]] = {
     "gem": gem,
     "agem": agem,
     "ogd": ogd,
-    # after a step, and when a task ends
+    # when a task begins
     "reset": reset,
 }
 # Pairs that contradict each other, and why.

@@ -33,7 +33,10 @@ class Method:
             is the vector before the step, `gradient` the data's, ruled and not clipped. A method
             that only measures returns `theta` itself, and is not judged by how far it moved it.
         end_task: `end_task(theta, state, samples) -> (theta, state)`; `samples` are prepared rows
-            of the task that ends. Called for one member after another, never compiled.
+            of the task that ends. Called for one member after another, never compiled, also after
+            the last task; what it makes of `theta` is what that task is judged by.
+        start_task: `start_task(theta, state) -> (theta, state)`, before a task's first step, also
+            the first task's; called as `end_task` is. What serves only the next task belongs here.
         needs_q: Whether rows of ended tasks must carry `q`, the Q values of the last switch (NaN
             where there are none: rows of the running task, actions the task does not have).
         needs_tasks: Whether the method must be told which task a row is of, so that it cannot
@@ -49,6 +52,7 @@ class Method:
     gradient: Callable[[Tensor, Tensor, State, Batch], Ruled] | None = None
     after_step: Callable[[Tensor, State, Tensor, Tensor, Batch], tuple[Tensor, State]] | None = None
     end_task: Callable[[Tensor, State, Batch], tuple[Tensor, State]] | None = None
+    start_task: Callable[[Tensor, State], tuple[Tensor, State]] | None = None
     needs_q: bool = False
     needs_tasks: bool = False
     needs_old: bool = False

@@ -7,17 +7,17 @@ the earlier tasks is left but the memory.
 
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Method, State
 from agents.model import Model
 
 
 def reset(model: Model) -> Method:
-    """Puts the weights back to where they began, whenever a task ends."""
+    """Puts the weights back to where they began, whenever a task begins."""
 
     def init(theta: Tensor) -> State:
         return {"first": theta.clone()}
 
-    def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
+    def start_task(theta: Tensor, state: State) -> tuple[Tensor, State]:
         return state["first"].clone(), state
 
-    return Method("reset", init=init, end_task=end_task)
+    return Method("reset", init=init, start_task=start_task)

@@ -69,6 +69,15 @@ def test_a_member_among_three_equals_the_same_member_alone(config, last_state, c
     assert rngs[0][0] != rngs[1][0]
 
 
+def test_a_reset_waits_until_the_scores_of_the_task_before_it_are_taken(config):
+    """Of the first task both score alike; a last task that was reset would score as untrained."""
+    runs = [train(config(buffer="fifo", head="single", methods=m)) for m in ("none", "reset")]
+    plain, control = (run.scores[0] for run in runs)
+    assert np.array_equal(control[:2], plain[:2])
+    assert control[1, 0] > control[0, 0]
+    assert control[2, 1] > control[0, 1]
+
+
 def test_members_are_unlike_each_other(config, last_state):
     state = last_state(train(config(**SHORT, seeds=2)).folder)
     first, second = state["agent"]["learner"]["theta"]

@@ -1,4 +1,4 @@
-"""The five moments: a method acts at each with the right values, alone, among others, together.
+"""The moments: a method acts at each with the right values, alone, among others, together.
 
 The methods here only tell what they were given, or do one thing that can be worked out by hand.
 """
