@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents.exploration import Exploration
+from agents.exploration import AHEAD, Exploration
 
 
 def make(num_envs: int, longest: int, seeds: tuple[int, ...] = (0,)) -> Exploration:
@@ -109,6 +109,26 @@ def test_it_says_which_actions_were_exploratory():
     for epsilon in (0.3, 0.0, 0.3, 1.0):
         chosen = exploration.choose(greedy(300), epsilon, 4)
         assert np.array_equal(exploration.exploring, chosen != 9)
+
+
+def test_what_is_drawn_ahead_is_used_once_by_each_member_environment_and_step():
+    exploration, steps = make(20, longest=1, seeds=(3, 8)), 5 * AHEAD
+    explored = [exploration.choose(greedy(20, 2), 0.5, 4) != 9 for _ in range(steps)]
+    signs = 2.0 * np.stack(explored).reshape(steps, 40) - 1
+    for lag in (1, AHEAD - 1, AHEAD, 2 * AHEAD):
+        product = signs[lag:] * signs[:-lag]
+        assert abs(product.mean()) < 4.5 / np.sqrt(product.size)
+    alike = np.triu(signs.T @ signs, 1) / np.sqrt(steps)  # of pairs of members and environments
+    assert np.abs(alike).max() < 5.5
+
+
+def test_a_switch_amid_what_is_drawn_ahead_changes_chance_and_actions_at_once():
+    exploration = make(2_000, longest=1)
+    for epsilon, actions in ((1.0, 4), (0.05, 2), (0.0, 3), (0.7, 3)):
+        chosen = exploration.choose(greedy(2_000), epsilon, actions)[0]
+        spread = np.sqrt(2_000 * epsilon * (1 - epsilon))
+        assert abs((chosen != 9).sum() - 2_000 * epsilon) <= 4.5 * spread
+        assert set(chosen[chosen != 9]) == set(range(actions) if epsilon else ())
 
 
 @pytest.mark.parametrize("longest", [1, 10])
