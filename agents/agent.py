@@ -39,7 +39,12 @@ class Agent(Protocol):
     ) -> None: ...
     def end_episodes(self, ended: np.ndarray) -> None: ...  # noqa: D102
     def update(  # noqa: D102
-        self, data: Mapping[str, np.ndarray], weight: np.ndarray, steps: int, lr: float
+        self,
+        data: Mapping[str, np.ndarray],
+        weight: np.ndarray,
+        steps: int,
+        lr: float,
+        then: tuple[np.ndarray, int] | None = None,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]: ...
     def rehearse(self, data: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102

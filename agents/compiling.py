@@ -8,8 +8,7 @@ C++, in an eighth of the time, with other last bits, after some seconds of compi
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
-from operator import is_
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +16,8 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.jit._fuser import optimized_execution
+
+from agents.graphs import shorten
 
 LOG = logging.getLogger("retain")
 PLAIN_CALLS = 50  # before a function is recorded, which takes as long as some hundred calls
@@ -65,7 +66,8 @@ class Recorded:
 
     def _recording_of(self, trees: tuple[Tree, ...]) -> "_Recording | None":
         """The recording that fits, moved to the front; None while the function runs as it is."""
-        if len(self._fitting) == len(trees) and all(map(is_, self._fitting, trees)):
+        known = self._fitting if len(self._fitting) == len(trees) else (None,) * len(trees)
+        if known[0] is not None and self._found[0].fits(trees, known):
             return self._found[0]
         for number, recording in enumerate(self._found):
             if recording.fits(trees):
@@ -122,21 +124,29 @@ class _Recording:
 
         with torch.no_grad():
             recorded = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)
-            self._graph = recorded(*(trees[number][name] for number, name in places))
-        self._inputs, self._unchanged, ends = _pruned(self._graph, places)
+            graph = shorten(recorded(*(trees[number][name] for number, name in places)))
+        self._graph = graph
+        self._inputs, self._unchanged, ends = _pruned(graph, places)
         self._examples = self._given(trees)
-        self._form = _form(self._examples)
+        names = [[n for at, n in self._inputs if at == number] for number in range(len(trees))]
+        self._names = names
+        self._forms = [_form(tree, own) for tree, own in zip(trees, names, strict=True)]
         numbers = iter(ends)
         self._results = [{name: next(numbers) for name in names} for names in shape_of_results]
         self.goes_on = trees[0].keys() == self._results[0].keys()
         self._operations: Operations = self._graph
 
-    def fits(self, trees: tuple[Tree, ...]) -> bool:
-        """Whether the arguments are of the recorded form."""
-        try:
-            return _form(self._given(trees)) == self._form
-        except KeyError:
+    def fits(self, trees: tuple[Tree, ...], known: Sequence[Tree | None] = ()) -> bool:
+        """Whether the arguments are of the recorded form.
+
+        Args:
+            trees: The arguments.
+            known: For each of them one that is known to fit, or None.
+        """
+        if len(trees) != len(self._forms):
             return False
+        looks = zip(trees, known or (None,) * len(trees), self._names, self._forms, strict=True)
+        return all(tree is fit or _form(tree, names) == form for tree, fit, names, form in looks)
 
     def play(self, trees: tuple[Tree, ...]) -> tuple[Tree, ...]:
         """The function's results for arguments that fit."""
@@ -207,9 +217,13 @@ def _pruned(graph: GraphModule, places: list[Place]) -> tuple[list[Place], list[
     return [place_of[n] for n in inputs], [place_of[n] for n in unchanged], order
 
 
-def _form(tensors: list[Tensor]) -> list[Any]:
-    """All that compiled code takes for granted of its inputs."""
-    return [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors]
+def _form(tree: Tree, names: Iterable[str]) -> list[Any] | None:
+    """All that compiled code takes for granted of these tensors; None where one is missing."""
+    try:
+        given = [tree[name] for name in names]
+    except KeyError:
+        return None
+    return [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in given]
 
 
 def missing_compiler() -> str | None:

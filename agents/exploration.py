@@ -29,7 +29,10 @@ class Exploration:
         shape = (len(rngs), num_envs)
         self._left = np.zeros(shape, np.int64)
         self._action = np.zeros(shape, np.int64)
-        self.exploring = np.zeros(shape, bool)
+        self._nobody = np.zeros(shape, bool)
+        self._nobody.flags.writeable = False
+        self.exploring = self._nobody
+        self._anybody = False  # whether exploratory actions go on
         self._starts, self._actions = np.empty((2, AHEAD, *shape))
         self._lengths = np.ones((AHEAD, *shape), np.int64)
         self._next = AHEAD  # of the steps drawn ahead, the first not used
@@ -49,13 +52,18 @@ class Exploration:
         if self._next == AHEAD:
             self._draw()
         now, self._next = self._next, self._next + 1
-        start = (self._starts[now] < epsilon) & (self._left == 0)
+        start = self._starts[now] < epsilon
+        if not (start.any() or self._anybody):
+            self.exploring = self._nobody
+            return greedy
+        start &= self._left == 0
         if start.any():
             drawn = (self._actions[now] * num_actions).astype(np.int64)
             self._action = np.where(start, drawn, self._action)
             self._left = np.where(start, self._lengths[now] if lasting else 1, self._left)
         self.exploring = self._left > 0
         self._left -= self.exploring
+        self._anybody = bool(self._left.any())
         return np.where(self.exploring, self._action, greedy)
 
     def end_episodes(self, ended: np.ndarray) -> None:
@@ -70,6 +78,7 @@ class Exploration:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
         self._left, self._action = state["left"].copy(), state["action"].copy()
+        self._anybody = bool(self._left.any())
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = saved
         if state["next"] < AHEAD:

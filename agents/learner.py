@@ -77,15 +77,15 @@ class Learner:
         gradient, info = gradient_of(
             lambda theta: self.total(self.loss, theta, state, batch), state["theta"]
         )
-        pull = torch.zeros_like(gradient)
+        gradients = {"data": gradient}
         if any(method.penalty for method in self.methods):
-            pull, penalties = gradient_of(
+            gradients["penalty"], penalties = gradient_of(
                 lambda theta: self.total(self.penalty, theta, state, batch), state["theta"]
             )
             info = info | penalties | {"loss": info["loss"] + penalties["penalty"]}
         with torch.no_grad():
             step = each_member(self.step, len(gradient))
-            new_state, moved = step(state, batch, gradient, pull)
+            new_state, moved = step(state, batch, gradients)
         return new_state, info | moved
 
     def prepare(self, state: LearnerState, batch: Batch) -> Batch:
@@ -128,9 +128,10 @@ class Learner:
         for method in self.methods:
             if method.loss:
                 terms[f"{method.name}_loss"] = method.loss(theta, method.own(state), batch, q)
-        total = torch.stack(list(terms.values())).sum()
+        total = sum_of(terms)
         info = {"loss": total, **terms, "td_error": self.model.td_error_of(outputs, batch)}
-        info |= {"q": (q * valid).sum() / valid.sum(), "action_gap": action_gap(q, valid).mean()}
+        mean_q = q.masked_fill(~valid, 0).sum() / valid.sum()
+        info |= {"q": mean_q, "action_gap": action_gap(q, valid).mean()}
         return total, info
 
     def mean_td(self, per_row: Tensor, batch: Batch) -> Tensor:
@@ -147,26 +148,27 @@ class Learner:
             for method in self.methods
             if method.penalty
         }
-        total = torch.stack(list(terms.values())).sum()
+        total = sum_of(terms)
         return total, {**terms, "penalty": total}
 
     def step(
-        self, state: LearnerState, batch: Batch, gradient: Tensor, pull: Tensor
+        self, state: LearnerState, batch: Batch, gradients: dict[str, Tensor]
     ) -> tuple[LearnerState, Info]:
         """One member's Adam step, target update and what the methods do to them.
 
         The order: rules on the gradient of the data's loss, the penalties' pull, clipping, Adam,
         what follows a step, the target.
         """
-        before, info = state["theta"], {}
+        before, gradient, info = state["theta"], gradients["data"], {}
         for method in self.methods:
             if method.gradient:
                 ruled = method.gradient(gradient, before, method.own(state), batch)
                 ruled, acted = ruled if isinstance(ruled, tuple) else (ruled, ruled != gradient)
                 info[f"{method.name}_changed"] = acted.any().to(gradient.dtype)
                 gradient = ruled
-        norm = (gradient + pull).norm()
-        step = optimizer.clip_norm(gradient + pull, self.options.gradient_clip)
+        pulled = gradient + gradients["penalty"] if "penalty" in gradients else gradient
+        norm = pulled.norm()
+        step = optimizer.clip_norm(pulled, self.options.gradient_clip)
         change, moments = optimizer.adam(step, state, batch["lr"], self.options.adam_epsilon)
         state = state | moments | {"theta": before + change, "updates": state["updates"] + 1}
         for method in self.methods:
@@ -212,3 +214,9 @@ class Learner:
             if interval == 1
             else torch.where(state["updates"] % interval == 0, moved, state["target"])
         )
+
+
+def sum_of(terms: Info) -> Tensor:
+    """The sum of named losses, from left to right."""
+    first, *others = terms.values()
+    return sum(others, first)

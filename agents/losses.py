@@ -1,6 +1,7 @@
 """Small pure functions of tensors."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -8,8 +9,7 @@ def huber(error: Tensor, delta: float) -> Tensor:
     """Half the square within `delta`, linear beyond it; all square where `delta` is 0."""
     if delta == 0:
         return 0.5 * error.square()
-    size = error.abs()
-    return torch.where(size <= delta, 0.5 * size.square(), delta * (size - 0.5 * delta))
+    return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=delta)
 
 
 def mask_invalid(q: Tensor, valid: Tensor) -> Tensor:

@@ -87,4 +87,4 @@ class Model:
 
 def taken(outputs: Tensor, action: Tensor) -> Tensor:
     """The outputs of the actions taken, [n, actions, atoms], [n] -> [n, atoms]."""
-    return outputs.gather(1, action[:, None, None].expand(-1, 1, outputs.shape[2]))[:, 0]
+    return outputs.gather(1, action[:, None, None].expand(-1, 1, outputs.shape[2])).squeeze(1)

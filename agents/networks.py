@@ -161,24 +161,24 @@ class QNetwork(nn.Module):
     def forward(self, obs: Tensor, task: Tensor) -> Tensor:
         """[batch, *shape], [batch] -> [batch, actions, atoms]."""
         features = self.features(obs, task)
-        advantage = self.advantage(features).view(-1, self.heads, self.actions, self.atoms)
-        outputs = self._own_head(advantage, task)
+        outputs = self._own_head(self.advantage(features), self.actions, task)
         if self.value is None:
             return outputs
-        value = self.value(features).view(-1, self.heads, 1, self.atoms)
-        return self._own_head(value, task) + outputs - outputs.mean(1, keepdim=True)
+        value = self._own_head(self.value(features), 1, task)
+        return value + outputs - outputs.mean(1, keepdim=True)
 
     def features(self, obs: Tensor, task: Tensor) -> Tensor:
         """What the last layers see: [batch, *shape], [batch] -> [batch, features]."""
         context = _one_hot(task, self.context_size, obs.dtype) if self.context_size else None
         return self.torso(obs, context)
 
-    def _own_head(self, outputs: Tensor, task: Tensor) -> Tensor:
-        """[batch, heads, actions, atoms] -> each row's own head, [batch, actions, atoms]."""
+    def _own_head(self, outputs: Tensor, actions: int, task: Tensor) -> Tensor:
+        """[batch, heads * actions * atoms] -> each row's own head, [batch, actions, atoms]."""
         if self.heads == 1:
-            return outputs[:, 0]
-        own = task[:, None, None, None].expand(-1, 1, *outputs.shape[2:])
-        return outputs.gather(1, own)[:, 0]
+            return outputs.view(-1, actions, self.atoms)
+        outputs = outputs.view(-1, self.heads, actions, self.atoms)
+        own = task[:, None, None, None].expand(-1, 1, actions, self.atoms)
+        return outputs.gather(1, own).squeeze(1)
 
 
 class Penultimate(nn.Module):

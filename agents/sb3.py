@@ -138,7 +138,12 @@ class SB3Agent:
         self.exploration.end_episodes(ended)
 
     def update(
-        self, data: Mapping[str, np.ndarray], weight: np.ndarray, steps: int, lr: float
+        self,
+        data: Mapping[str, np.ndarray],
+        weight: np.ndarray,
+        steps: int,
+        lr: float,
+        then: tuple[np.ndarray, int] | None = None,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Several gradient steps; the target networks follow as often as our own agent's.
 

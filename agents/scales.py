@@ -29,8 +29,9 @@ def scales_init(scale: Tensor, shape: tuple[int, ...], num_envs: int) -> State:
 
 def normalize(state: State, obs: Tensor, task: Tensor, limit: float = CLIP) -> Tensor:
     """Observations with each task's mean 0 and variance 1, clipped to +-limit, [batch, *shape]."""
-    mean, var = state["obs_mean"][task], state["obs_var"][task]
-    return ((obs - mean) * (var + 1e-8).rsqrt()).clamp(-limit, limit)
+    mean, var = (state[name].index_select(0, task) for name in ("obs_mean", "obs_var"))
+    scaled = (obs - mean) * (var + 1e-8).rsqrt()
+    return scaled if limit == torch.inf else scaled.clamp(-limit, limit)
 
 
 def observe(state: State, obs: Tensor, task: int | Tensor) -> State:

@@ -31,7 +31,8 @@ class Expectation:
             reward: n-step sum, [batch].
             discount: What the following value is multiplied by; 0 at a termination, [batch].
         """
-        return huber(reward + discount * following[:, 0] - outputs[:, 0], self.huber_delta)
+        target = reward + discount * following.squeeze(-1)
+        return huber(target - outputs.squeeze(-1), self.huber_delta)
 
 
 class Quantiles:

@@ -49,6 +49,8 @@ class SharedSpace:
     def encode(self, task: int, obs: Any, num_envs: int) -> np.ndarray:
         """A batch of a task's own observations in the shared space, `[num_envs, *shape]`."""
         native = self.encoders[task](obs, num_envs)
+        if native.shape == (num_envs, *self.shape):
+            return native.astype(self.dtype)  # a copy: the environments' own may be rewritten
         shared = np.zeros((num_envs, *self.shape), self.dtype)
         shared[tuple(slice(size) for size in native.shape)] = native
         return shared

@@ -30,20 +30,22 @@ def learn_task(run: Run, look: Look) -> None:
     task, envs = run.stage.task, run.envs
     assert envs is not None
     scales_move = run.scales_move
+    seen = run.per_member(envs.obs)
+    tasks = np.full(len(envs.obs), task, np.int32)
     while clock.step < run.stage.steps:
         obs, epsilon = envs.obs, exploration(run)
         lasting = run.fraction < config.lasting_fraction
-        action = agent.act(run.per_member(obs), task, epsilon, lasting).reshape(-1)
+        action = agent.act(seen, task, epsilon, lasting).reshape(-1)
         clock.mark("acting")
         next_obs, reward, terminated, truncated = envs.step(action)
         clock.mark("stepping")
         ended = terminated | truncated
         if scales_move:
             adapt = clock.step < config.adapt_fraction * run.stage.steps
-            seen = run.per_member(obs), run.per_member(reward), run.per_member(ended)
-            agent.observe(*seen, task, adapt)
+            agent.observe(seen, run.per_member(reward), run.per_member(ended), task, adapt)
+        seen = run.per_member(envs.obs)
         agent.end_episodes(run.per_member(ended))
-        row = transition(obs, action, reward, next_obs, terminated, truncated, task)
+        row = transition(obs, action, reward, next_obs, terminated, truncated, tasks)
         row |= episode_marks(ended, memories.columns)
         cut = agent.exploration.exploring.reshape(-1) if config.cut_at_exploration else None
         memories.add(*run.nstep.push(row, cut=cut))
@@ -54,7 +56,9 @@ def learn_task(run: Run, look: Look) -> None:
             sample = memories.sample(steps * config.batch_size)
             clock.mark("sampling")
             with watched(run):
-                td_error, info = agent.update(sample.data, sample.weight, steps, step_size(run))
+                td_error, info = agent.update(
+                    sample.data, sample.weight, steps, step_size(run), then=(seen, task)
+                )
             memories.feedback(sample.index, td_error)
             clock.updates += steps
             run.history.note_update(info)
@@ -128,7 +132,7 @@ def transition(
     next_obs: np.ndarray,
     terminated: np.ndarray,
     truncated: np.ndarray,
-    task: int,
+    task: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """One step of all environments under the memory's names."""
     return {
@@ -138,7 +142,7 @@ def transition(
         "next_state": next_obs,
         "done": terminated,
         "truncated": truncated,
-        "task": np.full(len(action), task, np.int32),
+        "task": task,
     }
 
 

@@ -70,6 +70,10 @@ class Memories:
             rows: Columns of n rows, sorted by environment.
             env: The environment of each row; member m owns m * num_envs up to (m + 1) * num_envs.
         """
+        if len(self.buffers) == 1:
+            if len(env):
+                self.buffers[0].add(rows)
+            return
         edges = np.arange(len(self.buffers) + 1) * self._num_envs
         cuts = np.searchsorted(env, edges)
         for buffer, first, last in zip(self.buffers, cuts, cuts[1:], strict=False):

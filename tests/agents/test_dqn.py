@@ -387,3 +387,49 @@ def test_adam_starts_anew_with_a_task_only_where_asked_to(reset, agent, rows, le
             assert before[name].any()
         else:
             assert same(after[name], before[name])
+
+
+@pytest.mark.parametrize("changed", [{}, {"noisy": True}, {"distribution": "quantiles"}])
+def test_an_update_that_is_told_what_is_seen_next_changes_no_action(agent, rows, same, changed):
+    told, untold = (agent((0, 1), **changed) for _ in range(2))
+    weight, seen = np.ones((2, 16), np.float32), rows((7, 8), n=4)["state"]
+    for step in range(60):  # also once it is recorded
+        data = rows((step, step + 100), n=16)
+        told.update(data, weight, 2, 1e-3, then=(seen, 1))
+        untold.update(data, weight, 2, 1e-3)
+        assert np.array_equal(told.act(seen, 1, 0.3), untold.act(seen, 1, 0.3))
+    assert same(told.state_dict(), untold.state_dict())
+
+
+def test_what_an_update_foresaw_is_forgotten_when_anything_changes(agent, rows):
+    mine, weight = agent(), np.ones((1, 16), np.float32)
+    seen, other = rows((7,), n=4)["state"], rows((9,), n=4)["state"]
+
+    def answers(obs=seen, task=1):
+        return mine.act(obs, task, 0.0).tolist(), mine.greedy(obs, task).tolist()
+
+    for change in (
+        lambda: mine.start_task(0, reset_optimizer=False),
+        lambda: mine.load_state_dict(agent((5,)).state_dict()),
+        lambda: mine.observe(seen, np.ones((1, 4), np.float32), np.zeros((1, 4), bool), 1, True),
+    ):
+        mine.update(rows(n=16), weight, 1, 1e-1, then=(seen, 1))
+        for given in ((seen, 1), (other, 1), (seen.copy(), 1), (seen, 0)):
+            acted, best = answers(*given)
+            assert acted == best
+        change()
+        acted, best = answers()
+        assert acted == best
+
+
+@pytest.mark.parametrize("steps", [3, 4, 6, 9])
+def test_steps_in_one_call_are_those_of_one_call_each(agent, rows, same, steps):
+    together, alone = agent((0, 1)), agent((0, 1))
+    data, weight = rows((0, 1), n=8 * steps), np.ones((2, 8 * steps), np.float32)
+    td_error, _ = together.update(data, weight, steps, 1e-3)
+    for k in range(steps):
+        rows_of = slice(8 * k, 8 * k + 8)
+        part = {name: column[:, rows_of] for name, column in data.items()}
+        own, _ = alone.update(part, weight[:, rows_of], 1, 1e-3)
+        assert np.array_equal(own, td_error[:, rows_of])
+    assert same(together.state_dict(), alone.state_dict())

@@ -57,9 +57,9 @@ def calls_of(run: Run, method: str) -> list[tuple]:
     """The arguments of every call of a method of the agent from now on."""
     call, calls = getattr(run.agent, method), []
 
-    def noting(*arguments):
+    def noting(*arguments, **named):
         calls.append(arguments)
-        return call(*arguments)
+        return call(*arguments, **named)
 
     setattr(run.agent, method, noting)
     return calls
@@ -362,9 +362,9 @@ def test_recent_rows_of_a_task_that_ended_are_cleared_or_carried_over(make_run, 
     learned_from = []
     update = run.agent.update
 
-    def noting(data, *arguments):
+    def noting(data, *arguments, **named):
         learned_from.append(data["task"].copy())
-        return update(data, *arguments)
+        return update(data, *arguments, **named)
 
     run.agent.update = noting
     learn_stage(run)
@@ -378,9 +378,9 @@ def test_every_minibatch_after_a_switch_has_its_share_of_earlier_rows(make_run, 
     learn_stage(run)
     update, counts = run.agent.update, []
 
-    def count(data, *arguments):
+    def count(data, *arguments, **named):
         counts.append((data["task"].reshape(2, 16) == 0).sum(1).tolist())
-        return update(data, *arguments)
+        return update(data, *arguments, **named)
 
     run.agent.update = count
     learn_stage(run)

@@ -1,0 +1,116 @@
+"""Recorded graphs made shorter: what only looks at a tensor another way is followed, not done.
+
+Tracing a function of one member under `vmap`, with its gradient, leaves many operations that
+compute nothing: a dimension added and taken away again, a transpose of a transpose, the same view
+twice. Replaying each costs about what a small product costs. All that is done here leaves every
+number as it was, bit for bit.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
+
+aten = torch.ops.aten
+Rule = Callable[[Node], Any]  # the node that stands for the given one, or None
+
+
+def shorten(graph: GraphModule) -> GraphModule:
+    """The same graph with fewer operations.
+
+    Args:
+        graph: Functional: no operation of it writes into its inputs or draws random numbers.
+    """
+    changed = True
+    while changed:
+        changed = _follow(graph)
+        once = CSEPass(get_CSE_banned_ops())(graph)
+        assert once is not None
+        graph, changed = once.graph_module, changed or once.modified
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
+
+
+def _follow(graph: GraphModule) -> bool:
+    """Puts every operation that computes nothing out of use; whether there was any."""
+    changed = False
+    constants: dict[Any, Node] = {}
+    for node in graph.graph.nodes:
+        same = constants.setdefault(node.target, node) if node.op == "get_attr" else None
+        if node.op == "call_function" and node.target in RULES:
+            same = RULES[node.target](node)
+        if same is not None and same is not node:
+            node.replace_all_uses_with(same)
+            changed = True
+        if node.target in BY_NUMBER and not isinstance(node.args[1], Node):
+            node.target = BY_NUMBER[node.target]
+    graph.graph.eliminate_dead_code()
+    return changed
+
+
+def _shape(node: Any) -> torch.Size:
+    shape: torch.Size = node.meta["val"].shape
+    return shape
+
+
+def _source(node: Any, target: Any) -> Any:
+    """What `target` was applied to, if the node is that; else None."""
+    made = isinstance(node, Node) and node.op == "call_function" and node.target is target
+    return node.args[0] if made else None
+
+
+def _dim(node: Node, of: Any) -> int:
+    """The dimension that a node is about, counted from the first of a tensor."""
+    dim = node.args[1]
+    assert isinstance(dim, int)
+    return dim % len(_shape(of))
+
+
+def _detach(node: Node) -> Any:
+    return node.args[0]
+
+
+def _view(node: Node) -> Any:
+    return node.args[0] if _shape(node) == _shape(node.args[0]) else None
+
+
+def _transpose(node: Node) -> Any:
+    return _source(node.args[0], aten.t.default)
+
+
+def _select(node: Node) -> Any:
+    """The only part of a dimension that was just added."""
+    of = node.args[0]
+    inner = _source(of, aten.unsqueeze.default)
+    return inner if inner is not None and _dim(node, of) == _dim(of, of) else None  # type: ignore
+
+
+def _unsqueeze(node: Node) -> Any:
+    """The dimension whose only part was just taken."""
+    of = node.args[0]
+    inner = _source(of, aten.select.int)
+    if inner is None:
+        return None
+    alone = _shape(inner) == _shape(node)
+    return inner if alone and _dim(node, node) == _dim(of, inner) else None  # type: ignore
+
+
+# Replayed, a number in a tensor's place is a tensor that is converted at every call.
+BY_NUMBER = {
+    aten.add.Tensor: aten.add.Scalar,
+    aten.sub.Tensor: aten.sub.Scalar,
+    aten.mul.Tensor: aten.mul.Scalar,
+    aten.div.Tensor: aten.div.Scalar,
+}
+RULES: dict[Any, Rule] = {
+    aten.detach.default: _detach,
+    aten.view.default: _view,
+    aten.expand.default: _view,
+    aten.t.default: _transpose,
+    aten.select.int: _select,
+    aten.squeeze.dim: _select,
+    aten.unsqueeze.default: _unsqueeze,
+}
