@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 
 SHARED = {"policy": "MlpPolicy", "policy_kwargs": {"net_arch": [256, 256]}}
@@ -65,6 +66,7 @@ ZOO = {
 def train_one(env_id: str, steps: int, seed: int, episodes: int) -> tuple[float, float]:
     """Greedy return after training, and the seconds that training took."""
     model = DQN(env=gym.make(env_id), seed=seed, device="cpu", **ZOO[env_id])
+    model.set_logger(Logger(None, []))  # SB3's own leaves a folder behind
     start = time.perf_counter()
     model.learn(steps)
     seconds = time.perf_counter() - start

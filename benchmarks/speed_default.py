@@ -38,6 +38,7 @@ def sb3(steps: int, seed: int) -> dict[str, Any]:
     """The same for SB3, which needs an agent per task since the spaces differ."""
     from stable_baselines3 import DQN
     from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.logger import Logger
 
     seconds, returns = 0.0, []
     for env_id in ENV_IDS:
@@ -47,6 +48,7 @@ def sb3(steps: int, seed: int) -> dict[str, Any]:
             target_update_interval=250, exploration_fraction=0.2, exploration_final_eps=0.05,
             policy_kwargs={"net_arch": [64, 64]}, seed=seed, device="cpu",
         )  # fmt: skip
+        model.set_logger(Logger(None, []))  # SB3's own leaves a folder behind
         start = now()
         model.learn(steps)
         seconds += now() - start

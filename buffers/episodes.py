@@ -48,6 +48,8 @@ class EpisodeReservoir(Buffer):
         "last": Column((), np.bool_),
     }
 
+    _nothing_to_draw = "cannot sample: no episode that fits has ended; begin to learn later"
+
     def __init__(self, capacity: int, **common: Unpack[Common]) -> None:
         super().__init__(capacity, **common)
         column = self.columns.get("episode")

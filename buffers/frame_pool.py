@@ -7,7 +7,7 @@ or where neighbours are gone. Here a frame is found by its bytes, whatever row i
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -53,10 +53,12 @@ class FramePool:
             out: uint32 [n].
             used: arrays of all numbers in use, `out` among them.
         """
-        step = max(BLOCK_BYTES // self.dtype.itemsize, 1)
-        for first in range(0, len(frames), step):
-            block = slice(first, first + step)
+        for block in self._blocks(len(frames)):
             self._store_block(frames[block], out[block], used)
+
+    def _blocks(self, frames: int) -> Iterator[slice]:
+        step = max(BLOCK_BYTES // self.dtype.itemsize, 1)
+        return (slice(first, first + step) for first in range(0, frames, step))
 
     def _store_block(self, frames: np.ndarray, out: np.ndarray, used: Sequence[np.ndarray]) -> None:
         keys = self._keys_of(frames)
@@ -66,6 +68,26 @@ class FramePool:
             self._make_room(len({keys[i] for i in new}), used)
         for i in new:
             out[i] = self._number(keys[i], frames[i])
+
+    def take_up(self, used: Sequence[np.ndarray]) -> None:
+        """Find the frames of these numbers again, which are there; all others are free.
+
+        Raises:
+            ValueError: there are fewer frames.
+        """
+        in_use = np.unique(np.concatenate([np.zeros(1, np.uint32), *used]))
+        if in_use[-1] >= len(self._frames):
+            raise ValueError(f"frame {in_use[-1]} is missing: there are {len(self._frames)}")
+        self._index, self._keys = {}, [0] * len(self._frames)
+        for block in self._blocks(len(in_use)):
+            numbers = in_use[block]
+            for number, key in zip(
+                numbers.tolist(), self._keys_of(self._frames[numbers]), strict=True
+            ):
+                while key in self._index:
+                    key = (key + 1) % 2**64
+                self._keys[number], self._index[key] = key, number
+        self._give_up(used)
 
     def take(self, numbers: np.ndarray, out: np.ndarray) -> None:
         """Copy the frames of these numbers into `out`, [n] of `dtype`."""

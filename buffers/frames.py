@@ -1,6 +1,6 @@
 """Columns that consist of frames: rows hold numbers in place of them; see `frame_pool`."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,16 @@ class Frames:
 
     Args:
         layout: of rows outside of the storage, whose columns `layout.apart` consist of frames.
+        make: what makes the pool of frames of so many bytes.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, make: Callable[[int], FramePool] = FramePool) -> None:
         plain = len(layout.structs) - len(layout.apart)
         sizes = {
             name: struct.itemsize // layout.columns[name].frames
             for name, struct in zip(layout.apart, layout.structs[plain:], strict=True)
         }
-        self._pools = {size: FramePool(size) for size in sizes.values()}
+        self._pools = {size: make(size) for size in sorted(set(sizes.values()))}
         self._pool_of = {name: self._pools[size] for name, size in sizes.items()}
         self._pool_of_record = [*[None] * plain, *self._pool_of.values()]
 
@@ -34,14 +35,20 @@ class Frames:
         """Bytes of all pools."""
         return sum(pool.nbytes for pool in self._pools.values())
 
-    def numbers(self, columns: Columns, used: Columns) -> dict[str, np.ndarray]:
-        """Numbers of the frames in those columns that have some, [n, frames]; stores new ones."""
+    def numbers(self, columns: Columns, used: Columns, *more: Columns) -> dict[str, np.ndarray]:
+        """Numbers of the frames in those columns that have some, [n, frames]; stores new ones.
+
+        Args:
+            columns: of the rows.
+            used: numbers of all rows in slots.
+            more: further numbers in use.
+        """
         own = [name for name in self._pool_of if name in columns]
         numbers = {k: np.zeros((len(columns[k]), used[k].shape[1]), np.uint32) for k in own}
         for name, found in numbers.items():
             pool = self._pool_of[name]
             frames = np.ascontiguousarray(columns[name]).reshape(-1).view(pool.dtype)
-            in_use = [*self._in_pool(pool, used), *self._in_pool(pool, numbers)]
+            in_use = [n for columns in (used, *more, numbers) for n in self._in_pool(pool, columns)]
             pool.store(frames, found.reshape(-1), in_use)
         return numbers
 
@@ -57,6 +64,11 @@ class Frames:
         """Let the slots refer to no frame but the one of zeros."""
         for name in self._pool_of:
             used[name][slots] = 0
+
+    def take_up(self, used: Columns) -> None:
+        """Go on with pools that have frames already: those of these numbers are in use."""
+        for pool in self._pools.values():
+            pool.take_up(self._in_pool(pool, used))
 
     def describe(self, slots: np.ndarray, used: Columns) -> dict[str, int]:
         """Say how many frames the rows in `slots` have, and what storing each once is worth."""

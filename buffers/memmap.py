@@ -12,12 +12,15 @@ import json
 import os
 import weakref
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from buffers.columns import Column
+from buffers.frame_file import FilePool, frame_file, mapped
+from buffers.frames import Frames
 from buffers.layout import Layout, Records
 from buffers.storage import Storage, last_writes
 
@@ -34,6 +37,9 @@ class MemmapStorage(Storage):
 
     The space is reserved at once: writing to a mapped page that the disk has no room for would end
     the process. Needs `posix_fallocate`, as Linux has it. Ages take 8 bytes per row.
+
+    Columns of frames have these in a file for each size, which grows with the distinct ones; an
+    index of them, about 200 bytes each, is in memory, and is made anew when the folder is opened.
 
     Args:
         columns: name -> Column.
@@ -55,8 +61,6 @@ class MemmapStorage(Storage):
     ) -> None:
         self.layout, self._folder = Layout(columns), Path(path)
         self._rearranged, self._whole, self._frames = False, None, None
-        if self.layout.apart:
-            raise ValueError(f"columns {self.layout.apart}: frames stored once are not in files")
         about = {"version": VERSION, "kind": kind, "capacity": slots, "columns": _plain(columns)}
         self.reopened = (self._folder / ABOUT).exists()
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +70,8 @@ class MemmapStorage(Storage):
             self._check_files(slots)
             self._map(slots)
             self._recover()
+            if self._frames:
+                self._frames.take_up(self.data)
         else:
             self._make(slots, json.dumps(about, indent=1))
 
@@ -90,7 +96,7 @@ class MemmapStorage(Storage):
 
     def _check_files(self, slots: int) -> None:
         """Raise ValueError unless the files are sound, and as long as they should be."""
-        if _mapped(self._folder / HEAD_FILE, HEAD, 8).view(np.int64)[UNSOUND]:
+        if mapped(self._folder / HEAD_FILE, HEAD, 8).view(np.int64)[UNSOUND]:
             raise ValueError(
                 f"{self._folder} was left in the middle of a load or with rows rearranged; "
                 "use another folder and load a saved state"
@@ -102,7 +108,7 @@ class MemmapStorage(Storage):
 
     def _make(self, slots: int, about: str) -> None:
         """Make all files, or none if there is no room for them."""
-        names = (HEAD_FILE, *self._row_bytes(), *self._row_bytes("undo"))
+        names = (HEAD_FILE, *self._row_bytes(), *self._row_bytes("undo"), *self._frame_files())
         files, part = [self._folder / name for name in names], self._folder / "about.part"
         try:
             for file in files:
@@ -119,24 +125,32 @@ class MemmapStorage(Storage):
 
     def _row_bytes(self, what: str = "rows") -> dict[str, int]:
         """Bytes per row in each file of the rows, or of those that can be put back."""
-        sizes = [struct.itemsize for struct in self.layout.structs]
+        sizes = [struct.itemsize for struct in self.layout.stored.structs]
         records = {f"{what}{number}.bin": size for number, size in enumerate(sizes)}
         slots = {"undo_slots.bin": 8} if what == "undo" else {}
         return {**records, f"{what}_born.bin": 8, **slots}
 
+    def _frame_files(self) -> list[str]:
+        """Names of the files of frames."""
+        columns = (self.layout.columns[name] for name in self.layout.apart)
+        sizes = {np.dtype((c.dtype, c.shape)).itemsize // c.frames for c in columns}
+        return [frame_file(size) for size in sorted(sizes)]
+
     def _map(self, slots: int) -> None:
-        self._head = _mapped(self._folder / HEAD_FILE, HEAD, 8).view(np.int64)
+        if self.layout.apart:
+            self._frames = Frames(self.layout, partial(FilePool, self._folder))
+        self._head = mapped(self._folder / HEAD_FILE, HEAD, 8).view(np.int64)
         self._sequence = int(max(self._head[:TAG:3]))
         self._map_rows(slots)
         self._map_undo(0)
 
     def _map_rows(self, slots: int) -> None:
-        *records, born = (_mapped(self._folder / k, slots, b) for k, b in self._row_bytes().items())
+        *records, born = (mapped(self._folder / k, slots, b) for k, b in self._row_bytes().items())
         self._hold(self.layout, tuple(records), born.view(np.int64))
 
     def _map_undo(self, rows: int) -> None:
         files = self._row_bytes("undo").items()
-        *old, slots = (_mapped(self._folder / name, rows, size) for name, size in files)
+        *old, slots = (mapped(self._folder / name, rows, size) for name, size in files)
         self._old, self._old_slots = (*old[:-1], old[-1].view(np.int64)), slots.view(np.int64)
 
     def commit(self, seen: int, added: int) -> None:
@@ -146,6 +160,27 @@ class MemmapStorage(Storage):
         commit[SEEN], commit[ADDED] = seen, added
         commit[SEQUENCE] = self._sequence  # the one store that counts
         self._head[UNSOUND] = self._rearranged
+
+    def _stored_frames(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Store frames, but not over those of rows that may yet be put back."""
+        if not self._frames:
+            return {}
+        undone = self.layout.stored.views(self._old[:-1])
+        copies = self._copies_of(self._sequence + 1)
+        waiting = {name: undone[name][:copies] for name in self.layout.apart}
+        try:
+            return self._frames.numbers(columns, self._all_data(), waiting)
+        except OSError:  # no room for them: what was written since the last commit goes
+            self._recover()
+            raise
+
+    def keep(self, slots: np.ndarray) -> None:
+        """Take note that no row is in any other slot; undone if it is not committed."""
+        if self._frames and not self._head[UNSOUND]:
+            used = np.any([self.data[name].any(axis=1) for name in self.layout.apart], axis=0)
+            used[slots] = False
+            self._before_writing(np.flatnonzero(used))
+        super().keep(slots)
 
     def _put_one(self, slot: int, record: Records, born: int) -> None:
         if slot >= 0:
@@ -204,16 +239,9 @@ def _locked(folder: Path) -> int:
     return guard
 
 
-def _mapped(file: Path, rows: int, row_bytes: int) -> np.ndarray:
-    """The records in a file, at least `rows` of them."""
-    with file.open("r+b") as opened:
-        size = max(rows * row_bytes, os.fstat(opened.fileno()).st_size)
-        if not size:
-            return np.empty(0, f"V{row_bytes}")
-        os.posix_fallocate(opened.fileno(), 0, size)
-        return np.asarray(np.memmap(opened, f"V{row_bytes}", "r+", shape=(size // row_bytes,)))
-
-
 def _plain(columns: Mapping[str, Column]) -> dict[str, Any]:
     """Columns as JSON has them."""
-    return {k: [list(c.shape), np.dtype(c.dtype).str, c.fill] for k, c in columns.items()}
+    return {
+        k: [list(c.shape), np.dtype(c.dtype).str, c.fill, *([c.frames] if c.frames else [])]
+        for k, c in columns.items()
+    }

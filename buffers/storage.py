@@ -106,14 +106,14 @@ class Storage:
         if not len(kept):
             return
         target, which = slots.take(kept), kept
+        if self._frames:
+            rows, which = self._numbered(rows.some(kept)), np.arange(len(kept))
         self._before_writing(target)
         self.born[target] = (kept + seen).astype(self.born.dtype)  # sooner than to convert there
         if packed:
             for raw, values in zip(self._records, packed):  # noqa: B905 (strict takes time)
                 raw[target] = values.take(kept)
             return
-        if self._frames:
-            rows, which = self._numbered(rows.some(kept)), np.arange(len(kept))
         for name, view in self.data.items():
             view[target] = rows.taken(name, which)
 
@@ -124,13 +124,14 @@ class Storage:
         if packed and rows.n == 1:
             return self._put_one(first, packed, seen)
         slots = slice(first, first + rows.n)
+        rows = self._numbered(rows)
         self._before_writing(slots)
         self.born[slots] = np.arange(seen, seen + rows.n, dtype=self.born.dtype)
         if packed:
             for raw, values in zip(self._records, packed):  # noqa: B905 (strict takes time)
                 raw[slots] = values
         else:
-            self._numbered(rows).write(self.data, first)
+            rows.write(self.data, first)
 
     def _packed(self, rows: Rows) -> Records | None:
         """The rows as they are stored, if they are packed so."""
@@ -154,8 +155,12 @@ class Storage:
         if not self._frames:
             return rows
         frames = {name: rows[name] for name in self.layout.apart}
-        numbers = self._frames.numbers(frames, self._all_data())
+        numbers = self._stored_frames(frames)
         return Rows(self.layout.stored.columns, {**rows.given, **numbers})
+
+    def _stored_frames(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Store the frames of those columns that have some; return their numbers."""
+        return self._frames.numbers(columns, self._all_data()) if self._frames else {}
 
     def take(
         self, slots: np.ndarray, out: Mapping[str, np.ndarray] | None = None
@@ -180,10 +185,9 @@ class Storage:
         """Write some columns of the rows in `slots`."""
         last = last_writes(slots)
         kept = last >= 0
-        self._before_writing(last[kept])
         columns = {name: values[kept] for name, values in columns.items()}
-        if self._frames:
-            columns |= self._frames.numbers(columns, self._all_data())
+        columns |= self._stored_frames(columns)
+        self._before_writing(last[kept])
         for name, values in columns.items():
             self.data[name][last[kept]] = values
 

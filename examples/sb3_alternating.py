@@ -17,6 +17,7 @@ import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.monitor import Monitor
 
 from buffers.adapters.sb3 import MemoryReplayBuffer
@@ -105,6 +106,7 @@ def train(memory, phase, phases, seed, interval, episodes):
         **options,
     )
     scores = Scores(seed, episodes)
+    model.set_logger(Logger(None, []))  # SB3's own leaves a folder behind
     model.learn(phase * phases, callback=EveryNTimesteps(interval, scores))
     return scores.steps, scores.returns
 

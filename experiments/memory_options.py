@@ -31,6 +31,13 @@ TUNES: dict[str, tuple[type, str]] = {
     "coreset_features": (CoresetBuffer, "features"),
 }
 OF_PARTS = ("memory", "recent_kind")  # fields that say what a memory of several parts is made of
+# Fields that some buffers take as an argument of their own -> its name there.
+OWN = {
+    "clear_at_switch": "clear_at_switch",
+    "rows_per_task": "rows_per_task",
+    "memory_share": "share",
+    "draw_current": "draw_current",
+}
 
 
 def kinds_of(config: "Config") -> list[Make]:
@@ -43,7 +50,7 @@ def kinds_of(config: "Config") -> list[Make]:
 def check_used(config: "Config") -> None:
     """Raises ValueError where a choice, that is no default, is in vain with this buffer."""
     kinds, default = kinds_of(config), {f.name: f.default for f in dataclasses.fields(config)}
-    for name in (*OF_PARTS, *TUNES):
+    for name in (*OF_PARTS, *OWN, *TUNES):
         value = getattr(config, name)
         if value != default[name] and not any(_uses(name, kind) for kind in kinds):
             with_parts = OF_PARTS if len(kinds) > 1 else ()
@@ -62,19 +69,12 @@ def make_buffer(config: "Config", features: Callable[[], Features], **columns: A
     """
     tuning = {name: getattr(config, name) for name in TUNES}
     tuning["coreset_features"] = _source(config.coreset_features, features)
-    options = {
-        "capacity": config.capacity,
-        "clear_at_switch": config.clear_at_switch,
-        "rows_per_task": config.rows_per_task,
-        "share": config.memory_share,
-        "draw_current": config.draw_current,
-        "kind": _tuned(MEMORIES[config.memory], tuning),
-        "recent_kind": _tuned(RECENT[config.recent_kind], tuning),
-    }
     build = BUFFERS[config.buffer]
-    known = inspect.signature(build).parameters
-    own = {name: value for name, value in options.items() if name in known}
-    return _tuned(build, tuning)(**columns, **own)
+    own = {OWN[name]: getattr(config, name) for name in OWN if _uses(name, build)}
+    if _has_parts(build):
+        own["kind"] = _tuned(MEMORIES[config.memory], tuning)
+        own["recent_kind"] = _tuned(RECENT[config.recent_kind], tuning)
+    return _tuned(build, tuning)(config.capacity, **columns, **own)
 
 
 def _tuned(kind: Make, tuning: dict[str, Any]) -> Make:
@@ -95,6 +95,8 @@ def _uses(name: str, kind: Make) -> bool:
     """Whether a kind of buffer takes what this field says."""
     if name in OF_PARTS:
         return _has_parts(kind)
+    if name in OWN:
+        return OWN[name] in inspect.signature(kind).parameters
     return isinstance(kind, type) and issubclass(kind, TUNES[name][0])
 
 

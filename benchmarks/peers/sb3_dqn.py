@@ -1,6 +1,7 @@
 """Stable-Baselines3's DQN as it is."""
 
 from stable_baselines3 import DQN
+from stable_baselines3.common.logger import Logger
 
 from peers import Outcome, Setting, evaluate, now
 
@@ -19,6 +20,7 @@ def train(setting: Setting) -> Outcome:
         },
         seed=setting.seed, device="cpu",
     )  # fmt: skip
+    model.set_logger(Logger(None, []))  # SB3's own leaves a folder behind
     start = now()
     model.learn(setting.steps)
     seconds = now() - start

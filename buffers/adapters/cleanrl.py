@@ -6,6 +6,7 @@ rb.add(obs, real_next_obs, actions, rewards, terminations, infos)
 data = rb.sample(128)  # data.observations, data.actions, ...
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,8 @@ class Batch(NamedTuple):
     """Rows drawn from a memory, as tensors on the buffer's device.
 
     Attributes:
-        observations, next_observations: [n, *shape], in their own dtype.
+        observations, next_observations: [n, *shape], in their own dtype; dicts of these where
+            observations are dicts.
         actions: [n, *shape]; [n, 1] where an action is a number, as `gather(1, actions)` needs.
         dones: float32 [n, 1]; 1 where the episode terminated, 0 also where it was truncated.
         rewards: float32 [n, 1].
@@ -36,9 +38,9 @@ class Batch(NamedTuple):
         indices: where each row is stored, int64 [n]; give it to `feedback`.
     """
 
-    observations: torch.Tensor
+    observations: Any
     actions: torch.Tensor
-    next_observations: torch.Tensor
+    next_observations: Any
     dones: torch.Tensor
     rewards: torch.Tensor
     weights: torch.Tensor
@@ -67,8 +69,8 @@ class ReplayBuffer:
 
     def add(
         self,
-        obs: ArrayLike,
-        next_obs: ArrayLike,
+        obs: ArrayLike | Mapping[str, ArrayLike],
+        next_obs: ArrayLike | Mapping[str, ArrayLike],
         actions: ArrayLike,
         rewards: ArrayLike,
         terminations: ArrayLike,
@@ -77,7 +79,7 @@ class ReplayBuffer:
         """Offer one row per environment to the memory; all is copied.
 
         Args:
-            obs: [n, *shape].
+            obs: [n, *shape], or a dict of such.
             next_obs: [n, *shape]; where an episode ended its true last observation, not the first
                 one of the next episode.
             actions: [n, *shape].
@@ -106,9 +108,9 @@ class ReplayBuffer:
         """Draw `batch_size` rows. Raises ValueError where the memory has none to draw."""
         data, index, weight = self.memory.sample(batch_size)
         return Batch(
-            observations=self._tensor(data["state"]),
+            observations=self._observations(data["state"]),
             actions=self._column(data["action"]),
-            next_observations=self._tensor(data["next_state"]),
+            next_observations=self._observations(data["next_state"]),
             dones=self._column(data["done"]).float(),
             rewards=self._column(data["reward"]),
             weights=self._column(weight),
@@ -120,6 +122,11 @@ class ReplayBuffer:
         """Tell the memory how wrong the learner was on a sample's rows; td_error [n] or [n, 1]."""
         self.memory.feedback(indices.cpu().numpy(), td_error.detach().cpu().numpy().reshape(-1))
 
+    def _observations(self, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            return {name: self._observations(part) for name, part in values.items()}
+        return self._tensor(values)
+
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values).to(self.device)
 
@@ -127,16 +134,32 @@ class ReplayBuffer:
         return self._tensor(values[:, None] if values.ndim == 1 else values)
 
 
-def columns(observation_space: "Space[Any]", action_space: "Space[Any]") -> dict[str, Column]:
+def columns(
+    observation_space: "Space[Any]", action_space: "Space[Any]", frames: int = 0
+) -> dict[str, Any]:
     """Return `state` and `action` of the spaces of one environment, for a memory's constructor.
 
+    Args:
+        observation_space: of one array, or a Dict of such: then each key is a column.
+        action_space: of one array.
+        frames: of how many frames an observation consists along its first axis, such as 4, each
+            distinct one to be stored once; not for a Dict, whose columns are changed by hand.
+
     Raises:
-        ValueError: a space is not of single arrays, such as Dict or Text.
+        ValueError: a space is of something else, such as Text.
     """
     return {
-        "state": _column_of("observation", observation_space),
+        "state": _columns_of("observation", observation_space, frames),
         "action": _column_of("action", action_space),
     }
+
+
+def _columns_of(name: str, space: "Space[Any]", frames: int) -> Any:
+    if not isinstance(keys := getattr(space, "spaces", None), Mapping):
+        return _column_of(name, space)._replace(frames=frames)
+    if frames:
+        raise ValueError(f"frames={frames}: which of {sorted(keys)}? set it in their columns")
+    return {key: _columns_of(f"{name} {key!r}", part, 0) for key, part in keys.items()}
 
 
 def _column_of(name: str, space: "Space[Any]") -> Column:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from buffers.columns import REQUIRED, Memory, check_names
+from buffers.nested import flat, nested, root
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -30,7 +30,8 @@ def add_dataset(memory: Memory, dataset: "MinariDataset", task: int | None = Non
     at the reset as well: those belong to no row.
 
     Args:
-        memory: any memory; its `state` and `action` are such as the data set's spaces.
+        memory: any memory; its `state` and `action` are such as the data set's spaces, `state` a
+            dict of columns where observations are dicts.
         dataset: opened with `minari.load_dataset`.
         task: of all rows; by default what infos say, else 0.
 
@@ -38,7 +39,7 @@ def add_dataset(memory: Memory, dataset: "MinariDataset", task: int | None = Non
         The number of rows offered.
 
     Raises:
-        ValueError: observations or actions are not single arrays, or the memory refuses the rows of
+        ValueError: observations or actions are no arrays, or the memory refuses the rows of
             an episode. Those of the episodes before it are in the memory then.
     """
     before = memory.seen
@@ -48,7 +49,7 @@ def add_dataset(memory: Memory, dataset: "MinariDataset", task: int | None = Non
     return memory.seen - before
 
 
-def save_rows(dataset_id: str, rows: Mapping[str, ArrayLike], **metadata: Any) -> "MinariDataset":
+def save_rows(dataset_id: str, rows: Mapping[str, Any], **metadata: Any) -> "MinariDataset":
     """Make a data set of loose rows, each an episode of one step.
 
     Minari's files were not made for that: an episode takes about 20 kB and 2 ms, however short.
@@ -59,7 +60,7 @@ def save_rows(dataset_id: str, rows: Mapping[str, ArrayLike], **metadata: Any) -
 
     Args:
         dataset_id: Minari's name of the new data set, such as "cartpole/memory-v0".
-        rows: arrays [n, ...] by column name, as `memory.read(memory.rows())`.
+        rows: arrays [n, ...] by column name, or dicts of such, as `memory.read(memory.rows())`.
         metadata: `env`, or `observation_space` and `action_space`; and whatever else
             `minari.create_dataset_from_buffers` takes.
 
@@ -72,9 +73,7 @@ def save_rows(dataset_id: str, rows: Mapping[str, ArrayLike], **metadata: Any) -
     return _save(dataset_id, one_by_one, metadata)
 
 
-def save_episodes(
-    dataset_id: str, rows: Mapping[str, ArrayLike], **metadata: Any
-) -> "MinariDataset":
+def save_episodes(dataset_id: str, rows: Mapping[str, Any], **metadata: Any) -> "MinariDataset":
     """Make a data set of whole episodes; arguments and errors as of `save_rows`.
 
     Args:
@@ -91,9 +90,10 @@ def save_episodes(
     return _save(dataset_id, _split(whole), metadata)
 
 
-def _checked(rows: Mapping[str, ArrayLike], required: tuple[str, ...]) -> Rows:
+def _checked(rows: Mapping[str, Any], required: tuple[str, ...]) -> Rows:
+    """The rows, columns in dicts named by their path."""
     check_names(rows, required, rows)
-    arrays = {name: np.asarray(values) for name, values in rows.items()}
+    arrays = {name: np.asarray(values) for name, values in flat(rows).items()}
     n = len(arrays["done"])
     for name, values in arrays.items():
         if len(values) != n or not n:
@@ -129,14 +129,16 @@ def _split(rows: Rows) -> list[Rows]:
 
 def _episode_of(rows: Rows) -> dict[str, Any]:
     """The arguments of Minari's EpisodeBuffer."""
-    if not np.array_equal(rows["next_state"][:-1], rows["state"][1:]):
+    states = [name for name in rows if root(name) == "state"]
+    if not all(np.array_equal(rows[f"next_{k}"][:-1], rows[k][1:]) for k in states):
         number = rows["episode"][0]
         raise ValueError(f"episode {number}: a row does not begin where the one before it ended")
+    seen = {name: np.concatenate([rows[name], rows[f"next_{name}"][-1:]]) for name in states}
     ended = rows["truncated"].copy()
     ended[-1] |= not rows["done"][-1]
-    others = [name for name in rows if name not in REQUIRED]
+    others = [name for name in rows if root(name) not in REQUIRED]
     return {
-        "observations": np.concatenate([rows["state"], rows["next_state"][-1:]]),
+        "observations": nested(seen)["state"],
         "actions": rows["action"],
         "rewards": rows["reward"],
         "terminations": rows["done"],
@@ -147,15 +149,11 @@ def _episode_of(rows: Rows) -> dict[str, Any]:
 
 
 def _rows_of(episode: "EpisodeData", memory: Memory) -> Rows:
-    for name in ("observations", "actions"):
-        if not isinstance(getattr(episode, name), np.ndarray):
-            given = type(getattr(episode, name)).__name__
-            raise ValueError(f"{name}: expected one array, given a {given}")
     rows = {
-        "state": episode.observations[:-1],
-        "action": episode.actions,
+        "state": _cut("observations", episode.observations, slice(-1)),
+        "action": _cut("actions", episode.actions, slice(None)),
         "reward": episode.rewards,
-        "next_state": episode.observations[1:],
+        "next_state": _cut("observations", episode.observations, slice(1, None)),
         "done": episode.terminations,
         "truncated": episode.truncations,
     }
@@ -164,3 +162,12 @@ def _rows_of(episode: "EpisodeData", memory: Memory) -> Rows:
     infos = episode.infos or {}
     others = [name for name in memory.columns if name not in REQUIRED and name in infos]
     return rows | {name: np.asarray(infos[name])[-len(episode) :] for name in others}
+
+
+def _cut(name: str, values: Any, which: slice) -> Any:
+    """Some steps of an array, or of each in a dict."""
+    if isinstance(values, Mapping):
+        return {key: _cut(f"{name} {key!r}", part, which) for key, part in values.items()}
+    if not isinstance(values, np.ndarray):
+        raise ValueError(f"{name}: expected an array, given a {type(values).__name__}")
+    return values[which]

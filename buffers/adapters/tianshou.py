@@ -5,6 +5,8 @@ buffer = MemoryVectorBuffer(memory, total_size=8 * 500, buffer_num=8)
 collector = Collector(policy, envs, buffer)
 """
 
+from typing import Any
+
 import numpy as np
 
 from buffers.adapters.infos import columns_in
@@ -36,6 +38,9 @@ class MemoryVectorBuffer(VectorReplayBuffer):
 
     Errors come back to the memory through `update_weight`. Tianshou 2.0's DQN leaves weights out of
     its loss if `huber_loss_delta` is given.
+
+    Where observations are dicts, the memory's `state` is a dict of columns. Those of frames are
+    stored once in the memory; the rings hold whole stacks, and should be small.
 
     Rows know no next row, therefore `n_step_return_horizon` has to be 1; a longer one raises
     ValueError. `reset`, which a Collector calls when it is made, empties the rings and not the
@@ -77,10 +82,10 @@ class MemoryVectorBuffer(VectorReplayBuffer):
                 f"row of environment {buffer_ids.max()}: this buffer has {rings} rings"
             )
         rows = {
-            "state": batch.obs,
+            "state": _plain(batch.obs),
             "action": batch.act,
             "reward": batch.rew,
-            "next_state": batch.obs_next,
+            "next_state": _plain(batch.obs_next),
             "done": batch.terminated,
             "truncated": batch.truncated,
         }
@@ -144,3 +149,8 @@ class MemoryVectorBuffer(VectorReplayBuffer):
             raise ValueError("rows of a memory have no next row: use n_step_return_horizon=1")
         following: int | np.ndarray = super().next(index)
         return following
+
+
+def _plain(obs: Any) -> Any:
+    """Observations as the memory takes them: dicts where Tianshou has Batches."""
+    return {k: _plain(v) for k, v in obs.items()} if isinstance(obs, Batch) else obs

@@ -57,7 +57,9 @@ class MemoryWriter(Writer):
 
     Args:
         memory: any memory with the column `slot`.
-        keys: where in the data a column is, for those that are not where `KEYS` says.
+        keys: where in the data a column is, for those that are not where `KEYS` says. A column in a
+            dict is named by its path: `{"state.pixels": "pixels", "next_state.pixels": ("next",
+            "pixels")}`. Images stay in TorchRL's storage, which stores no frame only once.
     """
 
     def __init__(self, memory: Memory, keys: Mapping[str, NestedKey] | None = None) -> None:

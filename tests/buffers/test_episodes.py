@@ -157,7 +157,7 @@ def test_rows_have_no_index_before_their_episode_ends():
     buffer, rows = EpisodeReservoir(10, **SHAPE), one_after_the_other([5, 1])
     assert buffer.add(part(rows, 0, 3)).tolist() == [-1] * 3
     assert (len(buffer), buffer.describe()["waiting_rows"], buffer.seen) == (0, 3, 3)
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match="no episode that fits has ended"):
         buffer.sample(1)
     index = buffer.add(part(rows, 3, 6))
     assert buffer.read(index)["action"].tolist() == [3, 4, 5]
@@ -293,3 +293,10 @@ def test_a_broken_state_is_refused(spoil, assert_equal):
     with pytest.raises(ValueError, match="state"):
         buffer.load_state_dict(spoil(before))
     assert_equal(buffer.state_dict(), before)
+
+
+def test_before_an_episode_has_ended_it_says_that_there_is_nothing_to_draw():
+    buffer = EpisodeReservoir(9, **SHAPE)
+    buffer.add(rows_of([0, 0], [0, 1], [False, False]))
+    with pytest.raises(ValueError, match="no episode that fits has ended; begin to learn later"):
+        buffer.sample(2)

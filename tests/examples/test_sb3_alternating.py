@@ -23,7 +23,8 @@ def test_the_pole_changes_at_the_first_reset_after_a_phase_and_steps_say_which(p
     assert env.unwrapped.polemass_length == pytest.approx(0.1 * 2.0)
 
 
-def test_every_memory_has_a_curve_of_every_pole(program, tmp_path, capsys):
+def test_every_memory_has_a_curve_of_every_pole(program, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     settings = {"phase": 256, "phases": 2, "interval": 128, "episodes": 1}
     results = program.main(**settings, seeds=2, out=tmp_path)
     assert results == json.loads((tmp_path / "sb3_alternating.json").read_text())
@@ -33,6 +34,7 @@ def test_every_memory_has_a_curve_of_every_pole(program, tmp_path, capsys):
         assert [[len(scores) for scores in run] for run in result["returns"]] == [[2] * 4] * 2
     assert (tmp_path / "sb3_alternating.png").stat().st_size > 10_000
     assert capsys.readouterr().out.count("at the pole not in training") == 3
+    assert not (tmp_path / "temporary").exists()  # where SB3 leaves a folder of each training
 
 
 def test_memories_of_the_comparison_hold_as_many_rows(program):

@@ -73,6 +73,16 @@ TOY: dict[str, Any] = {
 }
 
 
+# What is refused beside another buffer.
+OF_A_HYBRID = ("rows_per_task", "memory_share")
+
+
+def toy_with(changes: dict[str, Any]) -> dict[str, Any]:
+    """The toy run's options, some changed, without those that the buffer has no use for."""
+    vain = OF_A_HYBRID if changes.get("buffer", "hybrid") != "hybrid" else ()
+    return {name: value for name, value in TOY.items() if name not in vain} | changes
+
+
 @pytest.fixture(autouse=True)
 def numbered_event_files(monkeypatch):
     """Event files of one second are read in the order of their numbers, as text: 9 after 10."""
@@ -108,7 +118,7 @@ def config(tmp_path) -> Callable[..., Config]:
     """The toy run with some options changed."""
 
     def make(**changes: Any) -> Config:
-        return Config(**TOY | {"logdir": str(tmp_path / "runs")} | changes)
+        return Config(**toy_with({"logdir": str(tmp_path / "runs")} | changes))
 
     return make
 
@@ -119,7 +129,7 @@ def flags() -> Callable[..., list[str]]:
 
     def make(**changes: Any) -> list[str]:
         words = []
-        for name, value in (TOY | changes).items():
+        for name, value in toy_with(changes).items():
             flag = name.replace("_", "-")
             if isinstance(value, bool):
                 words.append(f"--{flag}" if value else f"--no-{flag}")

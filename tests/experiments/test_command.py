@@ -88,6 +88,7 @@ MISTAKES = {
     "unknown network": ({"network": "transformer"}, "known are mlp, cnn"),
     "unknown agent": ({"agent": "ppo"}, "known are dqn, sb3-dqn, sb3-qrdqn"),
     "a memory in vain": ({"buffer": "fifo", "memory": "gss"}, "memory=gss does nothing with"),
+    "rows in vain": ({"buffer": "fifo", "rows_per_task": 50}, "rows_per_task=50 does nothing"),
     "infinite priorities": ({"buffer": "rank", "priority_alpha": "inf"}, "alpha inf", "finite"),
     "what SB3 cannot do": ({"agent": "sb3-dqn", "noisy": True}, "sb3-dqn has no noisy=True"),
     "capacity": ({"capacity": 8}, "capacity 8 cannot hold one batch of 16"),

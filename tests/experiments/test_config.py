@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from buffers import BUFFERS
 from experiments import Config
+from experiments.config import RunOptions
 
 
 def test_every_field_says_what_it_means(meanings):
@@ -101,6 +103,47 @@ def test_a_choice_that_would_do_nothing_is_refused_in_one_line(config, changes, 
     with pytest.raises(ValueError, match=r"^.*\Z") as refused:
         config(**changes)
     assert message in str(refused.value)
+
+
+RINGS = {"fifo", "prioritized", "rank"}
+CORESETS = {"coreset", "k_center", "herding", "coverage", "gss", "facility"}
+BY_PRIORITY = {"prioritized", "prioritized_reservoir", "rank"}
+USERS = {  # flag -> a value that is no default, and the buffers that have a use for it
+    "memory": ("k_center", {"hybrid"}),
+    "recent_kind": ("rank", {"hybrid"}),
+    "rows_per_task": (7, {"hybrid"}),
+    "memory_share": (0.25, {"hybrid"}),
+    "draw_current": (True, {"hybrid"}),
+    "clear_at_switch": (False, {"hybrid", *RINGS}),
+    "priority_alpha": (0.5, BY_PRIORITY),
+    "priority_beta": (0.5, BY_PRIORITY),
+    "num_buffers": (5, {"multi_timescale"}),
+    "coreset_features": ("state", CORESETS),
+}
+
+
+@pytest.mark.parametrize("buffer", BUFFERS)
+@pytest.mark.parametrize("flag", USERS)
+def test_a_flag_of_memories_is_taken_by_those_that_use_it_and_refused_by_all_others(
+    config, flag, buffer
+):
+    value, users = USERS[flag]
+    if buffer in users:
+        config(buffer=buffer, **{flag: value})
+    else:
+        shown = "" if buffer != "hybrid" else ", memory=reservoir, recent_kind=fifo"
+        with pytest.raises(ValueError, match=r"^.*\Z") as refused:
+            config(buffer=buffer, **{flag: value})
+        start = f"{flag}={value} does nothing with buffer={buffer}{shown}: it is for "
+        assert str(refused.value).startswith(start)
+        assert set(str(refused.value).removeprefix(start).split(", ")) == users
+
+
+def test_no_flag_of_memories_was_forgotten():
+    """From `buffer` on, options of the memory come first."""
+    names = [field.name for field in dataclasses.fields(RunOptions)]
+    of_memory = names[names.index("buffer") : names.index("batch_size")]
+    assert set(of_memory) == {"buffer", "capacity", *USERS}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from buffers import BUFFERS, MEMORIES, HybridBuffer, PrioritizedBuffer, ReplayBuffer
+from buffers import BUFFERS, MEMORIES, RECENT, HybridBuffer, PrioritizedBuffer, ReplayBuffer
 from experiments.checkpoint import load_checkpoint, save_checkpoint
 from experiments.loop import end_task, learn_task, start_task
 from experiments.memories import Memories
@@ -98,7 +98,8 @@ def test_a_label_is_written_on_all_rows_of_the_task_and_on_no_other(stepped):
     ("changes", "kind"), [({"buffer": "fifo", "methods": "none"}, ReplayBuffer), ({}, HybridBuffer)]
 )
 def test_a_buffer_is_made_of_the_options_that_it_knows(make_run, changes, kind):
-    (buffer,) = make_run(**changes, capacity=77, memory_share=0.3).memories.buffers
+    share = {"memory_share": 0.3} if kind is HybridBuffer else {}
+    (buffer,) = make_run(**changes, capacity=77, **share).memories.buffers
     assert type(buffer) is kind
     assert getattr(buffer, "recent", buffer).capacity == 77
     assert ("q" in buffer.columns) == (kind is HybridBuffer)
@@ -180,7 +181,10 @@ def test_a_hybrid_draws_the_memory_of_the_running_task_only_if_asked(make_run):
 )
 def test_every_memory_trains_and_survives_a_checkpoint(make_run, changes, tmp_path, same_bits):
     """Two tasks of twelve episodes, in rows of up to three steps, and less room than rows."""
-    options = {"capacity": 32, "rows_per_task": 16, "n_step": 3, "clear_at_switch": False}
+    buffer = changes.get("buffer", "hybrid")
+    options = {"capacity": 32, "n_step": 3}
+    options |= {"rows_per_task": 16} if buffer == "hybrid" else {}
+    options |= {"clear_at_switch": False} if buffer in ("hybrid", *RECENT) else {}
     envs = "retain/Recall:120,retain/RecallShifted:120"
     run = make_run(**changes, **options, envs=envs)
     for _ in range(2):

@@ -13,7 +13,7 @@ model.learn(50_000)
 model.replay_buffer.memory.describe()  # what it holds
 model.replay_buffer.end_task()  # or let infos["task"] say which task a step is of
 
-with_feedback(DQN)("MlpPolicy", env, ...)  # heeds importance weights, reports TD errors
+with_feedback(SAC)("MlpPolicy", env, ...)  # heeds importance weights, reports TD errors
 
 Rows of several steps: replay_buffer_kwargs={"n_steps": 3, "gamma": 0.99}, which SB3 does not pass
 by itself.

@@ -14,7 +14,8 @@ def refuse(optimize_memory_usage: bool, lacks_gamma: bool, options: Mapping[str,
     if optimize_memory_usage:
         raise ValueError(
             "optimize_memory_usage finds the next observation in the row that follows, "
-            "but a memory that chooses its rows has no such row: leave it False"
+            "but a memory that chooses its rows has no such row: leave it False; for stacked "
+            "images, frames= saves more"
         )
     if lacks_gamma:
         raise ValueError("n_steps sums discounted rewards: pass the algorithm's gamma beside it")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from buffers import Column, Memory
 from buffers.adapters.infos import timeouts
-from buffers.adapters.sb3.observations import observation_rows
+from buffers.adapters.sb3.observations import Frames, observation_columns, packed
 from buffers.adapters.sb3.options import maker, refuse
 from buffers.adapters.sb3.steps import Steps
 from buffers.columns import make_columns, needs_of
@@ -54,7 +54,8 @@ class MemoryReplayBuffer(ReplayBuffer):
 
     Args:
         buffer_size: Steps it can hold, of all environments together: the memory's `capacity`.
-        observation_space: Of the environments; also a Dict of arrays.
+        observation_space: Of the environments. Each key of a Dict has a column of its own in the
+            memory, `state.KEY`, in its own dtype.
         action_space: Of the environments.
         device: Where samples go.
         n_envs: Environments that step together.
@@ -65,6 +66,9 @@ class MemoryReplayBuffer(ReplayBuffer):
             action=..., extra=..., seed=..., **options)`.
         n_steps: Steps of reward per row; SB3 does not pass its own `n_steps` to a custom class.
         gamma: Discount of these sums, to be that of the algorithm; needed for `n_steps` above 1.
+        frames: Of how many frames an observation consists, such as the `n_stack` of a
+            VecFrameStack; in a Dict by key, `{"image": 4}`. Each distinct frame is then stored
+            once: a stack of 4 images and the next one take about one image, not eight.
         seed: Whence the memory's draws follow; by default the algorithm's own seed.
         options: Further arguments of the memory, such as `rows_per_task`.
 
@@ -90,6 +94,7 @@ class MemoryReplayBuffer(ReplayBuffer):
         memory: str | Callable[..., Memory] = "hybrid",
         n_steps: int = 1,
         gamma: float | None = None,
+        frames: Frames = 0,
         seed: int | np.random.Generator | None = None,
         **options: Any,
     ) -> None:
@@ -103,11 +108,11 @@ class MemoryReplayBuffer(ReplayBuffer):
         self.handle_timeout_termination = handle_timeout_termination
         self.task = 0
         self._here: int | None = None  # the task that all environments are in
-        self._rows = observation_rows(self.obs_shape, observation_space)
+        self._state = observation_columns(self.obs_shape, observation_space, frames)
         self._action = self._action_column()
         self._make, self._options = maker(memory), options
         self._needs = needs_of(self._make, options.get("kind"))
-        columns = make_columns(self._rows.column, self._action, self._needs)
+        columns = make_columns(self._state, self._action, self._needs)
         self._intake = Intake(Layout(columns))
         self._steps = Steps(n_steps, 1.0 if gamma is None else gamma, n_envs)
         # Spawning leaves the space's own random numbers as they are.
@@ -123,7 +128,7 @@ class MemoryReplayBuffer(ReplayBuffer):
         discount = {"discount": Column((), np.float32, 1.0)} if self.n_steps > 1 else {}
         return self._make(
             self.buffer_size * self.n_envs,
-            state=self._rows.column,
+            state=self._state,
             action=self._action,
             extra={**self._needs, **discount, **(options.pop("extra", None) or {})},
             seed=seed,
@@ -159,10 +164,10 @@ class MemoryReplayBuffer(ReplayBuffer):
         tasks = [info.get("task", self.task) for info in infos]
         known = tasks == [self._here] * n  # so it fits
         rows: Mapping[str, Any] = {
-            "state": self._rows.pack(obs, n),
+            "state": packed(obs, self._state, n),
             "action": np.asarray(action).reshape(n, *self._action.shape),
             "reward": reward,
-            "next_state": self._rows.pack(next_obs, n),
+            "next_state": packed(next_obs, self._state, n),
             "done": ended & ~timeout,
             "truncated": timeout,
             "task": np.array(tasks, np.int32 if known else None),
@@ -231,8 +236,8 @@ class MemoryReplayBuffer(ReplayBuffer):
             index,
         )
 
-    def _observations(self, rows: np.ndarray, env: VecNormalize | None) -> Any:
-        obs = self._normalize_obs(self._rows.unpack(rows), env)
+    def _observations(self, rows: Any, env: VecNormalize | None) -> Any:
+        obs = self._normalize_obs(rows, env)
         if isinstance(obs, dict):
             return {key: self._tensor(values) for key, values in obs.items()}
         return self._tensor(obs)

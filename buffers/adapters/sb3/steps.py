@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from buffers import NStep
+from buffers.nested import root
 
 
 class Steps:
@@ -22,7 +23,7 @@ class Steps:
     def __init__(self, n: int, discount: float, num_envs: int) -> None:
         self._n_step = NStep(n, discount, num_envs)
         self._going_on = np.zeros(num_envs, bool)
-        self._led_to = np.zeros(0)  # the states that the steps going on led to
+        self._led_to: dict[str, np.ndarray] = {}  # by column, states that steps going on led to
 
     @property
     def n(self) -> int:
@@ -31,11 +32,12 @@ class Steps:
 
     def push(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Takes a step of every environment, returns the rows it finishes; see `NStep.push`."""
-        here = rows["state"][self._going_on]
-        if len(here) and not np.array_equal(here, self._led_to):
+        here = {k: rows[k][self._going_on] for k in rows if root(k) == "state"}
+        same = (np.array_equal(self._led_to.get(k, v), v) for k, v in here.items())
+        if self._going_on.any() and not all(same):
             self._n_step.reset()
         self._going_on = ~(rows["done"] | rows["truncated"])
-        self._led_to = rows["next_state"][self._going_on].copy()
+        self._led_to = {k: rows[f"next_{k}"][self._going_on].copy() for k in here}
         return self._n_step.push(rows)[0]
 
     def reset(self) -> None:

@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, Text
 
-from buffers import HybridBuffer
+from buffers import Column, HybridBuffer
 from buffers import ReplayBuffer as Memory
 from buffers.adapters.cleanrl import ReplayBuffer, columns
 
@@ -92,9 +92,33 @@ def test_errors_of_the_learner_reach_the_memory_and_its_weights_the_learner():
     assert rb.memory.told[1].tolist() == list(range(12))
 
 
-def test_spaces_of_several_arrays_are_refused():
-    with pytest.raises(ValueError, match="observation space: expected one array of numbers"):
-        columns(Dict(a=Discrete(2)), Discrete(2))
+@pytest.mark.parametrize("frames", [0, 2])
+def test_observations_that_are_dicts_come_back_as_such_and_frames_are_stored_once(frames):
+    image = Box(0, 255, (2, 3, 3), np.uint8)
+    spaces = Dict(image=image, speed=Box(-1, 1, (2,), np.float32)), Discrete(3)
+    made = columns(*spaces)
+    assert made["state"] == {
+        "image": Column((2, 3, 3), np.dtype(np.uint8)),
+        "speed": Column((2,), np.dtype(np.float32)),
+    }
+    made["state"]["image"] = columns(image, spaces[1], frames=frames)["state"]
+    rb = ReplayBuffer(Memory(9, **made))
+    obs = {"image": np.arange(36, dtype=np.uint8).reshape(2, 2, 3, 3), "speed": np.eye(2)}
+    after = {"image": obs["image"][:, ::-1], "speed": -np.eye(2)}
+    rb.add(obs, after, np.arange(2), np.arange(2.0), np.zeros(2, bool))
+    data = rb.sample(20)
+    for seen, given in ((data.observations, obs), (data.next_observations, after)):
+        for key, values in given.items():
+            assert np.array_equal(seen[key].numpy(), values[data.actions[:, 0].numpy()])
+    assert data.observations["image"].dtype == torch.uint8
+    assert rb.memory.describe().get("frames", {}).get("distinct", 0) == 2 * frames
+
+
+def test_spaces_of_no_arrays_are_refused_and_so_are_frames_of_nobody_knows_what():
+    with pytest.raises(ValueError, match="observation 'a' space: expected one array of numbers"):
+        columns(Dict(a=Text(3)), Discrete(2))
+    with pytest.raises(ValueError, match=r"frames=2: which of \['a'\]"):
+        columns(Dict(a=Discrete(2)), Discrete(2), frames=2)
 
 
 def test_memories_of_several_parts_work_too():

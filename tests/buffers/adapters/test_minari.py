@@ -138,6 +138,32 @@ def test_a_data_set_can_be_of_an_environment_that_it_then_gives_back():
     assert isinstance(dataset.recover_environment(), gym.Env)
 
 
+def dicts(rows):
+    """The same rows, whose states are dicts of an image and a number."""
+
+    def two(state):
+        return {"image": np.repeat(state[:, :1, None], 4, 1).astype(np.uint8), "speed": state}
+
+    return rows | {name: two(rows[name]) for name in ("state", "next_state")}
+
+
+@pytest.mark.parametrize("save", [save_rows, save_episodes])
+def test_states_that_are_dicts_come_back_bit_for_bit(save):
+    image = Column((4, 1), np.uint8, frames=2)
+    columns = {"state": {"image": image, "speed": Column((2,))}, "extra": EXTRA}
+    memory, back = ReplayBuffer(50, **columns), ReplayBuffer(50, **columns)
+    memory.add(dicts(chain([4, 3])))
+    rows = memory.read(memory.rows())
+    spaces = {"image": Box(0, 255, (4, 1), np.uint8), "speed": SPACES["observation_space"]}
+    save("retain/dicts-v0", rows, **SPACES | {"observation_space": Dict(spaces)})
+    assert add_dataset(back, minari.load_dataset("retain/dicts-v0")) == 7
+    again = back.read(back.rows())
+    for name in ("state", "next_state"):
+        same(again.pop(name), rows.pop(name))
+    if save is save_rows:
+        same(again, rows)
+
+
 def test_what_does_not_fit_is_refused():
     rows = chain([4, 3])
     gap = {name: np.delete(values, 2, axis=0) for name, values in rows.items()}
@@ -159,7 +185,7 @@ def test_what_does_not_fit_is_refused():
                               terminations=[False] * 3, truncations=[False] * 3)],
         observation_space=Dict(a=Box(0, 1, (2,))), action_space=Discrete(2),
     )  # fmt: skip
-    with pytest.raises(ValueError, match="observations: expected one array, given a dict"):
+    with pytest.raises(ValueError, match="column 'state': expected float32"):
         add_dataset(memory, minari.load_dataset("retain/dict-v0"))
     with pytest.raises(ValueError, match="'reward'"):
         add_dataset(memory, foreign(rewards=np.array([0.0, np.nan, 0.0])))

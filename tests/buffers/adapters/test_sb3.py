@@ -17,7 +17,7 @@ from stable_baselines3 import DQN, SAC, TD3
 from stable_baselines3.common.buffers import DictReplayBuffer, NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
 
 import buffers
 from buffers import BUFFERS, MEMORIES, Column
@@ -128,11 +128,22 @@ def test_fifo_holds_the_same_rows_at_the_same_places(monkeypatch, obs, action, n
             assert (a.shape, a.dtype) == (b.shape, b.dtype)
 
 
-def test_dictionaries_of_one_dtype_keep_it_and_others_take_no_more_bytes_than_they_have():
-    of_floats = MemoryReplayBuffer(9, OBSERVATIONS["dict"], ACTIONS["discrete"])
-    assert of_floats.memory.columns["state"] == Column((7,), np.float32)
-    mixed = MemoryReplayBuffer(9, OBSERVATIONS["mixed dict"], ACTIONS["discrete"])
-    assert mixed.memory.columns["state"] == Column((2 * 4 * 4 + 3 * 4 + 8,), np.uint8)
+def test_each_key_of_a_dictionary_is_a_column_in_its_own_dtype():
+    buffer = MemoryReplayBuffer(
+        9, OBSERVATIONS["mixed dict"], ACTIONS["discrete"], memory="fifo", frames={"image": 2}
+    )
+    for root in ("state", "next_state"):
+        columns = {k: c for k, c in buffer.memory.columns.items() if k.startswith(f"{root}.")}
+        assert columns == {
+            f"{root}.image": Column((2, 4, 4), np.dtype(np.uint8), frames=2),
+            f"{root}.vector": Column((3,), np.dtype(np.float32)),
+            f"{root}.kind": Column((1,), np.dtype(np.int64)),
+        }
+    rows = list(stream(OBSERVATIONS["mixed dict"], ACTIONS["discrete"], 5, 1))
+    data = fill(buffer, rows).memory.read(range(5))
+    for key, values in data["state"].items():
+        given = np.stack([row[0][key].reshape(values.shape[1:]) for row in rows])
+        assert np.array_equal(values, given)
 
 
 def test_what_is_added_is_a_copy():
@@ -248,6 +259,110 @@ def test_whole_episodes_are_kept_alone_and_as_the_memory_of_a_task():
     assert len(within.memory.parts["memory"].rows(0)) > 2
 
 
+class Pixels(gym.Env):
+    """Shows its own time: a grey image of episode and step. It never terminates."""
+
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, as_dict=False):
+        self.size = 36 if as_dict else 6  # SB3's network for images in a dictionary needs so many
+        image = spaces.Box(0, 255, (self.size, self.size, 1), np.uint8)
+        self.as_dict, self.episode = as_dict, 0
+        both = spaces.Dict({"image": image, "speed": spaces.Box(-1, 1, (2,), np.float32)})
+        self.observation_space = both if as_dict else image
+
+    def _seen(self):
+        image = np.full((self.size, self.size, 1), 10 * self.episode + self.time, np.uint8)
+        speed = np.array([self.time / 10, 0.5], np.float32)
+        return {"image": image, "speed": speed} if self.as_dict else image
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode, self.time = self.episode + 1, 0
+        return self._seen(), {}
+
+    def step(self, action):
+        self.time += 1
+        return self._seen(), float(action), False, False, {}
+
+
+def stacked(as_dict=False):
+    """Two environments of episodes that are cut off after 4 and 6 steps, in stacks of 3 images."""
+    limits = (4, 6)
+    makers = [lambda k=k: gym.wrappers.TimeLimit(Pixels(as_dict), k) for k in limits]
+    return VecFrameStack(DummyVecEnv(makers), 3)
+
+
+def image_of(obs):
+    return obs["image"] if isinstance(obs, dict) else obs
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+@pytest.mark.parametrize("memory", ["fifo", "reservoir", "hybrid"])
+def test_stacks_of_images_are_stored_once_and_are_right_where_an_episode_is_cut_off(
+    memory, as_dict
+):
+    options = {"memory": memory, "frames": {"image": 3} if as_dict else 3}
+    model = DQN(
+        "MultiInputPolicy" if as_dict else "MlpPolicy",
+        stacked(as_dict),
+        buffer_size=60,
+        learning_starts=20,
+        replay_buffer_class=MemoryReplayBuffer,
+        replay_buffer_kwargs=options,
+        **small(),
+    ).learn(100)
+    memory = model.replay_buffer.memory
+    rows = memory.read(memory.rows())
+    before, after = image_of(rows["state"]), image_of(rows["next_state"])
+    assert before.shape[:2] == after.shape[:2] == (len(rows["task"]), 3)
+    before, after = before[:, :, 0, 0].astype(int), after[:, :, 0, 0].astype(int)
+    assert rows["truncated"].sum() > 5 and not rows["done"].any()
+    assert np.array_equal(after[:, :2], before[:, 1:])  # also of the last row of an episode
+    assert np.array_equal(after[:, 2], before[:, 2] + 1)  # never the first image of the next one
+    assert set(after[rows["truncated"], 2] % 10) == {4, 6}
+    about = memory.describe()
+    parts = about["parts"].values() if "parts" in about else [about]
+    assert sum(part["frames"]["referred"] for part in parts) == 6 * len(before)
+    if "parts" not in about:
+        images = {*before.flat, *after.flat} - {0}  # a stack begins with two images of zeros
+        assert about["frames"]["distinct"] == len(images) + 1
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_with_images_stored_once_an_algorithm_learns_bit_for_bit_the_same(as_dict):
+    weights = []
+    for own in (True, False):
+        options = {"memory": Alike, "frames": {"image": 3} if as_dict else 3}
+        memory = {"replay_buffer_class": MemoryReplayBuffer, "replay_buffer_kwargs": options}
+        model = DQN(
+            "MultiInputPolicy" if as_dict else "MlpPolicy",
+            stacked(as_dict),
+            buffer_size=60,
+            learning_starts=20,
+            batch_size=16,
+            **({} if own else memory),
+            **small(),
+        ).learn(100)
+        weights.append(parameters(model))
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize(
+    ("space", "frames", "words"),
+    [
+        (IMAGE, 3, r"'state': a value \[2, 4, 4\] is not 3 frames"),
+        (IMAGE, {"image": 2}, "observations have no keys"),
+        (OBSERVATIONS["mixed dict"], 2, r"which of \['image', 'kind', 'vector'\]\?"),
+        (OBSERVATIONS["mixed dict"], {"imag": 2}, "did you mean image"),
+        (spaces.Box(0, 255, (8, 8, 4), np.uint8), 4, "along the last axis"),
+    ],
+)
+def test_frames_that_the_observations_have_not_are_refused(space, frames, words):
+    with pytest.raises(ValueError, match=words):
+        MemoryReplayBuffer(9, space, ACTIONS["discrete"], memory="fifo", frames=frames)
+
+
 def test_dictionary_observations_train(tmp_path):
     class Both(gym.ObservationWrapper):
         def __init__(self, env):
@@ -292,20 +407,24 @@ def test_discounts_are_left_to_the_algorithm_where_rows_are_single_steps():
     assert fill(buffer, stream(BOX, ACTIONS["discrete"], 5, 1)).sample(2).discounts is None
 
 
+@pytest.mark.parametrize("as_dict", [False, True])
 @pytest.mark.parametrize("n_envs", [1, 2])
-def test_no_row_spans_a_reset_that_no_step_told_of(n_envs):
+def test_no_row_spans_a_reset_that_no_step_told_of(n_envs, as_dict):
+    space = spaces.Dict({"a": BOX}) if as_dict else BOX
     buffer = MemoryReplayBuffer(
-        200, BOX, ACTIONS["discrete"], n_envs=n_envs, memory="fifo", n_steps=3, gamma=1.0
+        200, space, ACTIONS["discrete"], n_envs=n_envs, memory="fifo", n_steps=3, gamma=1.0
     )
     ones = np.ones(n_envs, np.float32)
     for learn in range(3):  # `learn` resets the environments: the chain of states is broken
         for step in range(4):
             here, there = (np.full((n_envs, 3), (10 * learn + k) / 100) for k in (step, step + 1))
+            here, there = ({"a": obs} if as_dict else obs for obs in (here, there))
             args = here, there, np.zeros(n_envs, int), ones, np.zeros(n_envs, bool)
             buffer.add(*args, [{}] * n_envs)
     rows = buffer.memory.read(buffer.memory.rows())
     assert len(rows["task"]) == 3 * 2 * n_envs
-    assert np.allclose(rows["next_state"] - rows["state"], 0.03)
+    here, there = (rows[k]["a"] if as_dict else rows[k] for k in ("state", "next_state"))
+    assert np.allclose(there - here, 0.03)
     assert np.allclose(rows["reward"], 3)
 
 

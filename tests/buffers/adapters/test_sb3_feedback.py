@@ -6,11 +6,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from sb3_contrib import QRDQN, TQC
-from stable_baselines3 import DQN, SAC, TD3
+from sb3_contrib import QRDQN, TQC, CrossQ
+from stable_baselines3 import DDPG, DQN, SAC, TD3
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from buffers import ReplayBuffer
+from buffers import PrioritizedBuffer, ReplayBuffer
 from buffers.adapters.sb3 import MemoryReplayBuffer, with_feedback
 
 
@@ -39,8 +42,14 @@ class Weightless(Recording):
     weight = 0.0
 
 
+VALUES, ACTORS = [DQN, QRDQN], [SAC, TD3, DDPG, TQC]
+
+
 def learn(algorithm, memory, steps=80, n_steps=1, batch_size=30, normalized=False, **kwargs):
-    envs = DummyVecEnv([lambda: gym.make("CartPole-v1", max_episode_steps=12)] * 2)
+    env_id = "CartPole-v1" if issubclass(algorithm, tuple(VALUES)) else "Pendulum-v1"
+    if env_id == "CartPole-v1":
+        kwargs = {"target_update_interval": 10} | kwargs
+    envs = DummyVecEnv([lambda: gym.make(env_id, max_episode_steps=12)] * 2)
     model = algorithm(
         "MlpPolicy",
         VecNormalize(envs) if normalized else envs,
@@ -48,7 +57,6 @@ def learn(algorithm, memory, steps=80, n_steps=1, batch_size=30, normalized=Fals
         learning_starts=20,
         batch_size=batch_size,
         gradient_steps=2,
-        target_update_interval=10,
         replay_buffer_class=MemoryReplayBuffer,
         replay_buffer_kwargs={"memory": memory, "n_steps": n_steps, "gamma": 0.99},
         policy_kwargs={"net_arch": [8]},
@@ -65,7 +73,7 @@ def parameters(model):
 
 @pytest.mark.parametrize("max_grad_norm", [10, 0.01])
 @pytest.mark.parametrize("n_steps", [1, 3])
-@pytest.mark.parametrize("algorithm", [DQN, QRDQN])
+@pytest.mark.parametrize("algorithm", VALUES)
 def test_with_weights_of_one_it_is_sb3s_own_training_bit_for_bit(algorithm, n_steps, max_grad_norm):
     kwargs = {"n_steps": n_steps, "max_grad_norm": max_grad_norm, "normalized": True}
     own = learn(algorithm, Recording, **kwargs)
@@ -91,7 +99,7 @@ def test_a_row_counts_as_much_as_its_weight():
     model = learn(with_feedback(DQN), Weighted, steps=20, max_grad_norm=1e9)
     batch = model.replay_buffer.sample(8)
     assert len(set(batch.weights.flatten().tolist())) == 2
-    rows, _ = model._terms(model, batch)
+    rows, _ = model._terms(batch)
     by_hand = torch.zeros(())
     for row in range(8):
         target = batch.rewards[row, 0]
@@ -131,7 +139,7 @@ def test_the_memory_hears_of_every_row_that_was_trained_on(n_steps):
 def test_qrdqn_reports_the_error_of_the_mean():
     model = learn(with_feedback(QRDQN), Recording, steps=30)
     batch = model.replay_buffer.sample(20)
-    _, error = model._terms(model, batch)
+    _, error = model._terms(batch)
     with torch.no_grad():
         q = model.quantile_net(batch.observations).mean(1).gather(1, batch.actions)
         following = model.quantile_net_target(batch.next_observations).mean(1).amax(1, keepdim=True)
@@ -155,10 +163,154 @@ def test_it_is_the_same_class_every_time():
     assert with_feedback(DQN).__name__ == "DQN"
 
 
+def test_an_algorithm_that_trains_otherwise_is_refused():
+    with pytest.raises(ValueError, match=r"CrossQ has a training step of its own: .* for those of"):
+        with_feedback(CrossQ)
+
+
+# --- with an actor -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [
+        (SAC, {}),
+        (SAC, {"ent_coef": 0.1, "target_update_interval": 3, "n_steps": 3}),
+        (SAC, {"use_sde": True}),
+        (TD3, {"n_steps": 3}),
+        (TD3, {"policy_delay": 3, "action_noise": NormalActionNoise(np.zeros(1), np.ones(1))}),
+        (DDPG, {}),
+        (TQC, {"n_steps": 3}),
+        (TQC, {"ent_coef": 0.1, "top_quantiles_to_drop_per_net": 5}),
+    ],
+)
+def test_with_weights_of_one_an_actor_and_its_critics_learn_bit_for_bit_as_in_sb3(
+    algorithm, options
+):
+    own = learn(algorithm, Recording, normalized=True, **options)
+    ours = learn(with_feedback(algorithm), Recording, normalized=True, **options)
+    assert own._n_updates == ours._n_updates > 10
+    assert torch.equal(parameters(own), parameters(ours))
+    losses = [
+        {k: v for k, v in m.logger.name_to_value.items() if "train/" in k} for m in (own, ours)
+    ]
+    assert losses[0] == losses[1] and "train/actor_loss" in losses[0]
+
+
+def by_hand(model, batch, torch_seed):
+    """Targets, and each critic's values of the batch, a row at a time; the same noise is drawn."""
+    torch.manual_seed(torch_seed)
+    entropy = 0.0
+    if isinstance(model, TD3):
+        noise = torch.empty_like(batch.actions).normal_(0, model.target_policy_noise)
+        noise = noise.clamp(-model.target_noise_clip, model.target_noise_clip)
+        action = (model.actor_target(batch.next_observations) + noise).clamp(-1, 1)
+        log_prob = torch.zeros(len(action))
+    else:
+        model.actor.action_log_prob(batch.observations)  # the step draws these first
+        entropy = float(model.log_ent_coef.exp())
+        action, log_prob = model.actor.action_log_prob(batch.next_observations)
+    targets = []
+    for row in range(len(action)):
+        part = slice(row, row + 1)
+        seen = model.critic_target(batch.next_observations[part], action[part])
+        if isinstance(model, TQC):
+            lowest = np.sort(seen.numpy().reshape(-1))[: -2 * len(seen[0])]
+            following = lowest.mean()
+        else:
+            following = min(float(value) for value in seen)
+        following -= entropy * float(log_prob[row])
+        target = float(batch.rewards[row, 0])
+        targets.append(target if batch.dones[row] else target + 0.99 * following)
+    values = model.critic(batch.observations, batch.actions)
+    if isinstance(model, TQC):
+        values = values.mean(2).unbind(1)
+    return np.array(targets), np.stack([v.numpy().reshape(-1) for v in values], 1)
+
+
+@pytest.mark.parametrize("algorithm", ACTORS)
+def test_priorities_become_the_td_errors_of_the_batch_as_computed_by_hand(algorithm):
+    model = learn(with_feedback(algorithm), PrioritizedBuffer, steps=60)
+    memory = model.replay_buffer.memory
+    batch = model.replay_buffer.sample(20)
+    _, last = np.unique(batch.index[::-1], return_index=True)  # of repeats the last counts
+    rows = 19 - last
+    before = memory._priorities._tree.get(batch.index[rows])
+    with torch.no_grad():
+        target, values = by_hand(model, batch, torch_seed=5)
+    torch.manual_seed(5)
+    model.replay_buffer.sample = lambda *args, **kwargs: batch
+    model.train(1, 20)
+    error = np.abs(target[:, None] - values).max(1)
+    after = memory._priorities._tree.get(batch.index[rows])
+    unit = after / (error[rows] + 1e-6) ** 0.6
+    assert np.allclose(unit / unit[0], 1, rtol=1e-3)
+    assert (before != after).mean() > 0.9
+
+
 @pytest.mark.parametrize("algorithm", [SAC, TD3, TQC])
-def test_an_algorithm_that_trains_otherwise_is_refused(algorithm):
-    with pytest.raises(ValueError, match=rf"{algorithm.__name__} has a training step of its own"):
-        with_feedback(algorithm)
+def test_rows_of_no_weight_teach_critics_nothing_and_an_actor_all_the_same(algorithm):
+    """Weights correct what Q values are regressed to; the actor's loss goes without."""
+    model = learn(with_feedback(algorithm), Weightless, steps=40)
+    first = learn(with_feedback(algorithm), Weightless, steps=20)
+    pairs = [("critic", True), ("actor", False)]
+    for name, same in pairs:
+        before, after = (getattr(m, name).state_dict() for m in (first, model))
+        assert all(torch.equal(before[k], after[k]) for k in before) is same, name
+
+
+@pytest.mark.parametrize("algorithm", [SAC, TD3])
+def test_the_critics_loss_is_the_weighted_mean_of_the_rows_losses(algorithm):
+    model = learn(with_feedback(algorithm), Weighted, steps=60)
+    batch = model.replay_buffer.sample(20)
+    assert len(set(batch.weights.flatten().tolist())) == 2
+    with torch.no_grad():
+        target, values = by_hand(model, batch, torch_seed=5)
+    torch.manual_seed(5)
+    model.replay_buffer.sample = lambda *args, **kwargs: batch
+    model.train(1, 20)
+    loss = (batch.weights.numpy() * (target[:, None] - values) ** 2).mean(0).sum()
+    shown = model.logger.name_to_value["train/critic_loss"]
+    assert shown == pytest.approx((0.5 if algorithm is SAC else 1) * loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("algorithm", ACTORS)
+def test_a_model_with_an_actor_is_saved_with_its_rows_and_goes_on(algorithm, tmp_path):
+    model = learn(with_feedback(algorithm), "prioritized")
+    model.save(tmp_path / "model")
+    model.save_replay_buffer(tmp_path / "rows")
+    envs = DummyVecEnv([lambda: gym.make("Pendulum-v1")] * 2)
+    again = with_feedback(algorithm).load(tmp_path / "model", env=envs)
+    again.load_replay_buffer(tmp_path / "rows")
+    assert torch.equal(parameters(again), parameters(model))
+    trees = [m.replay_buffer.memory._priorities._tree for m in (again, model)]
+    assert np.array_equal(*(tree.get(np.arange(60)) for tree in trees))
+    updates = again._n_updates
+    again.learn(20, reset_num_timesteps=False)
+    assert again._n_updates > updates
+    assert not torch.equal(parameters(again), parameters(model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", [SAC, TD3])
+def test_pendulum_is_learned_with_prioritised_replay(algorithm):
+    """A random policy earns about -1200; -400 swings the pendulum up."""
+    model = with_feedback(algorithm)(
+        "MlpPolicy",
+        "Pendulum-v1",
+        learning_rate=1e-3,
+        learning_starts=500,
+        buffer_size=10_000,
+        policy_kwargs={"net_arch": [64, 64]},
+        replay_buffer_class=MemoryReplayBuffer,
+        replay_buffer_kwargs={"memory": "prioritized"},
+        action_noise=NormalActionNoise(np.zeros(1), 0.1 * np.ones(1)),
+        seed=0,
+        device="cpu",
+    ).learn(6_000)
+    env = Monitor(gym.make("Pendulum-v1"))
+    env.reset(seed=7)
+    assert evaluate_policy(model, env, 10)[0] > -400
 
 
 def test_a_buffer_that_takes_no_feedback_is_refused():

@@ -245,3 +245,27 @@ def test_a_row_that_the_memory_refuses_is_in_neither(dqn):
     with pytest.raises(ValueError, match="'state'"):
         buffer.add(row)
     assert (len(buffer), memory.seen) == (60, 60)
+
+
+def test_observations_that_are_dicts_are_columns_and_frames_of_them_are_stored_once():
+    """Rows as a Collector adds them: stacks of two images, which an environment's rows share."""
+    state = {"image": Column((2, 3, 3), np.uint8, frames=2), "speed": Column((2,))}
+    memory = ReplayBuffer(50, state=state)
+    buffer = MemoryVectorBuffer(memory, total_size=40, buffer_num=2)
+
+    def seen(time):
+        grey = np.array([[time, time + 1], [time + 50, time + 51]], np.uint8)
+        image = np.broadcast_to(grey[:, :, None, None], (2, 2, 3, 3))
+        return Batch(image=image, speed=np.full((2, 2), time, np.float32))
+
+    for time in range(10):
+        never, row = np.zeros(2, bool), {"obs": seen(time), "obs_next": seen(time + 1)}
+        row |= {"terminated": never, "truncated": never, "done": never}
+        buffer.add(Batch(act=np.arange(2), rew=np.ones(2), **row))
+    batch, _ = buffer.sample(30)
+    time = batch.obs.speed[:, 0]
+    assert batch.obs.image.dtype == np.uint8
+    assert np.array_equal(batch.obs.image[:, 1, 0, 0], 1 + time + 50 * batch.act)
+    assert np.array_equal(batch.obs_next.image[:, 1], 1 + batch.obs.image[:, 1])
+    assert np.array_equal(batch.obs_next.speed[:, 1], 1 + time)
+    assert memory.describe()["frames"]["distinct"] == 2 * 12

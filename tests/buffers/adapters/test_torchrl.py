@@ -240,3 +240,24 @@ def test_what_does_not_fit_is_refused_and_nothing_changes():
     with pytest.raises(ValueError, match=r"'done' is missing: no key \('next', 'terminated'\)"):
         rb.extend(none)
     assert (memory.seen, rb.write_count) == (4, 4)
+
+
+def test_a_memory_may_look_at_several_observations_of_a_row():
+    state = {"speed": Column((2,)), "image": Column((4,), np.uint8)}
+    memory = ReservoirBuffer(20, state=state, action=NOTHING, extra=SLOT)
+    places = {"speed": "observation", "image": "pixels"}
+    keys = {f"state.{k}": v for k, v in places.items()}
+    keys |= {f"next_state.{k}": ("next", v) for k, v in places.items()}
+    writer = MemoryWriter(memory, keys)
+    rb = TensorDictReplayBuffer(
+        storage=LazyTensorStorage(30), writer=writer, sampler=MemorySampler(writer), batch_size=32
+    )
+    data = steps(0, 60)
+    for part in (data, data["next"]):
+        part["pixels"] = part["observation"][:, :1].to(torch.uint8).expand(-1, 4)
+    rb.extend(data)
+    rows, sample = memory.read(memory.rows()), rb.sample()
+    assert np.array_equal(rows["state"]["image"][:, 0], rows["state"]["speed"][:, 0])
+    kept = set(rows["state"]["speed"][:, 0].tolist())
+    assert set(numbers(sample)) <= kept and len(kept) == 20
+    assert torch.equal(sample["pixels"][:, 0], sample["action"].flatten().to(torch.uint8))

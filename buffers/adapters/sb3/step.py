@@ -1,0 +1,62 @@
+"""What all training steps with feedback share."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Step:
+    """Stands before an algorithm of SB3 in a class; a subclass has its `train`."""
+
+    def _setup_model(self: Any) -> None:
+        super()._setup_model()  # type: ignore[misc]
+        if not hasattr(self.replay_buffer, "feedback"):
+            raise ValueError(
+                f"{type(self.replay_buffer).__name__} takes no feedback: "
+                "pass replay_buffer_class=MemoryReplayBuffer"
+            )
+
+    def _rows(self: Any, batch_size: int) -> Any:
+        return self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+
+    def _target(self: Any, batch: Any, following: Tensor) -> Tensor:
+        """What Q values are regressed to, given the values of the next states."""
+        discounts = self.gamma if batch.discounts is None else batch.discounts
+        target: Tensor = batch.rewards + (1 - batch.dones) * discounts * following
+        return target
+
+    def _tell(self: Any, batch: Any, td_error: Tensor) -> None:
+        self.replay_buffer.feedback(batch.index, td_error.cpu().numpy())
+
+
+def weighted(terms: Tensor, batch: Any) -> Tensor:
+    """The mean of a loss's terms, [batch, k], each times its row's weight."""
+    mean: Tensor = (batch.weights * terms).mean()
+    return mean
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
+    """One step down this loss; returns it."""
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def quantile_terms(current: Tensor, target: Tensor) -> Tensor:
+    """The quantile Huber loss of every pair (Dabney et al., 2018, eq. 10).
+
+    Args:
+        current: predicted quantiles, [..., predicted].
+        target: quantiles of the target, [..., targets].
+
+    Returns:
+        [..., predicted, targets].
+    """
+    error = target.unsqueeze(-2) - current.unsqueeze(-1)
+    size, quantiles = error.abs(), current.shape[-1]
+    huber = torch.where(size > 1, size - 0.5, error**2 * 0.5)
+    middle = (torch.arange(quantiles, device=error.device, dtype=torch.float) + 0.5) / quantiles
+    terms: Tensor = (middle.view(-1, 1) - (error.detach() < 0).float()).abs() * huber
+    return terms
