@@ -18,6 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.jit._fuser import optimized_execution
 
 from agents.graphs import shorten
+from agents.products import hand_over
 
 LOG = logging.getLogger("retain")
 PLAIN_CALLS = 50  # before a function is recorded, which takes as long as some hundred calls
@@ -179,6 +180,8 @@ class _Recording:
     def compile(self) -> None:
         """From now on runs one piece of C++ (on a GPU: of Triton), made by PyTorch's inductor."""
         on_cpu = all(tensor.device.type == "cpu" for tensor in self._examples)
+        if on_cpu:
+            hand_over(self._graph)
         with torch.no_grad():
             self._operations = torch._inductor.compile(
                 self._graph, [*self._examples], options={"cpp_wrapper": on_cpu}
