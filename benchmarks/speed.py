@@ -3,11 +3,11 @@
     python benchmarks/speed.py                     # everything: half an hour
     python benchmarks/speed.py --part peers update # some parts; the others' results stay
 
-Each measurement runs in a process of its own with one thread. Results of all parts are kept in
-benchmarks/results/speed.json, from which the tables are printed and docs/images/speed.png is drawn
-(`--part none` does only that). Final greedy returns stand beside the speeds: fast and not
-learning is worthless. A library that is not installed is left out, and that is said:
-pip install -e ".[bench]" has them all.
+Each measurement runs in a process of its own, with one thread but for the default run. Results of
+all parts are kept in benchmarks/results/speed.json, from which the tables are printed and
+docs/images/speed.png is drawn (`--part none` does only that). Final greedy returns stand beside
+the speeds: fast and not learning is worthless. A library that is not installed is left out, and
+that is said: pip install -e ".[bench]" has them all.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import speed_agreement
 import speed_default
 import speed_growth
 import speed_update
@@ -111,7 +112,7 @@ def tasks(args: argparse.Namespace, say: Say) -> dict[str, Any]:
 
 
 def default(args: argparse.Namespace, say: Say) -> dict[str, Any]:
-    """The default run."""
+    """The default run, with the threads that each takes by itself."""
     rows = {}
     calls = {
         "SB3 DQN": (speed_default.sb3,),
@@ -120,11 +121,23 @@ def default(args: argparse.Namespace, say: Say) -> dict[str, Any]:
     }
     for name, (function, *members) in calls.items():
         try:
-            rows[name] = in_child(function, args.default_steps, args.seed, *members, cold=True)
+            rows[name] = in_child(
+                function, args.default_steps, args.seed, *members, cold=True, one_thread=False
+            )
         except ImportError as error:
             say(f"{name}: left out, since {error}")
             continue
         say(f"{name}: {rows[name]['seconds']:.0f} s")
+    return {"steps": args.default_steps, "rows": rows}
+
+
+def agreement(args: argparse.Namespace, say: Say) -> dict[str, Any]:
+    """Whether eager, compiled and population runs come to the same returns."""
+    rows = {}
+    for kind in speed_agreement.KINDS:
+        found = in_child(speed_agreement.returns, kind, args.default_steps, args.seed)
+        rows[kind] = speed_agreement.summary(found)
+        say(f"{kind}: return {rows[kind]['mean']:.0f}")
     return {"steps": args.default_steps, "rows": rows}
 
 
@@ -135,6 +148,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Say], dict[str, Any]]] = {
     **{part: growth(part) for part in speed_growth.GROWTH},
     "tasks": tasks,
     "default": default,
+    "agreement": agreement,
 }
 
 

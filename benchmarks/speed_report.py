@@ -104,6 +104,17 @@ def print_tables(results: Results) -> None:
             points = results[part]["points"]
             lines = [[f"{int(x):,}", f"{point['rate']:,.0f}"] for x, point in points.items()]
             console.print(_table("Retain, compiled", (label, "steps/s"), lines))
+    if "agreement" in results:
+        rows = [
+            [
+                kind,
+                f"{r['mean']:.0f} ({r['low']:.0f} to {r['high']:.0f})",
+                f"{min(r['returns']):.0f}",
+            ]
+            for kind, r in results["agreement"]["rows"].items()
+        ]
+        columns = ("CartPole, ten members", "return (95%)", "worst")
+        console.print(_table("the same learning", columns, rows))
     if "tasks" in results:
         seconds = " ".join(f"{s:.1f}" for s in results["tasks"]["round_seconds"])
         ratio = results["tasks"]["last_round_over_second"]
