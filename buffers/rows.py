@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from buffers.columns import REQUIRED, Column, check_names, checked_values, must_be_finite, row_count
-from buffers.layout import Batch, Layout
+from buffers.layout import Batch, Layout, Records
 from buffers.nested import flat, root
 
 FEW = 40  # values that are summed sooner in Python than in NumPy
@@ -56,16 +56,31 @@ class Rows(Mapping[str, np.ndarray]):
 
     def pack(self, layout: Layout) -> Batch:
         """Return the rows as they are stored, which all memories they are offered to share."""
-        if self.packed is not None:
-            return self.packed
+        if self.packed is None:
+            self.packed = self._packing(layout)
+            for name, values in self.given.items():
+                self._views[name][...] = values
+        return self.packed
+
+    def records(self, layout: Layout, which: np.ndarray) -> Records:
+        """Some of the rows as they are stored; read them before the next call."""
+        if self.packed is None and self.n > 4 * len(which):
+            return self._few_records(layout, which)
+        return [values.take(which) for values in self.pack(layout).records]
+
+    def _few_records(self, layout: Layout, which: np.ndarray) -> Records:
+        room, few = self._packing(layout), slice(len(which))
+        for name, values in self.given.items():
+            self._views[name][few] = values.take(which, axis=0)
+        return [values[few] for values in room.records]
+
+    def _packing(self, layout: Layout) -> Batch:
+        """Memory to pack into, with what all rows have in the columns that are not given."""
         if self._room is None:
             self._room = layout.batch(self.n)
             self._views = self._room.columns()
-            self.write(self._views, 0)
-        else:  # what is not given is there already
-            for name, values in self.given.items():
-                self._views[name][...] = values
-        self.packed = self._room
+            for name in self._views.keys() - self.given.keys():
+                self._views[name][...] = self._columns[name].fill
         return self._room
 
     def some(self, which: slice | np.ndarray) -> "Rows":

@@ -13,11 +13,10 @@ NEVER = 2**62  # a place in the stream that none reaches
 class SkipReservoir(ReservoirBuffer):
     """Keeps `capacity` rows of the stream, each with the same probability, for long streams.
 
-    Same sample as `ReservoirBuffer` in law, not in numbers. Algorithm R draws a number for every
-    row; this one draws how many rows to skip, so that a batch of which nothing is kept costs no
-    random number. Imagine a uniform key at every row and the `capacity` smallest kept: the largest
-    of the kept keys, W, decides how many rows are skipped (geometric with success W), the row after
-    them replaces a uniformly drawn one, and W becomes W * U^(1/capacity) (Li, 1994, section 3).
+    Same sample as `ReservoirBuffer` in law, not in numbers, and planned ahead as there. Imagine a
+    uniform key at every row and the `capacity` smallest kept: the largest of the kept keys, W,
+    decides how many rows are skipped (geometric with success W), the row after them replaces a
+    uniformly drawn one, and W becomes W * U^(1/capacity) (Li, 1994, section 3).
 
     Args:
         capacity: rows it can hold.

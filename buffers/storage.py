@@ -113,14 +113,9 @@ class Storage:
             for name, view in self.data.items():
                 view[target] = rows.taken(name, which)
             return
-        for raw, values in zip(self._records, self._packed(rows, kept)):  # noqa: B905 (takes time)
+        packed = rows.records(self.layout, kept)
+        for raw, values in zip(self._records, packed):  # noqa: B905 (strict takes time)
             raw[target] = values
-
-    def _packed(self, rows: Rows, kept: np.ndarray) -> Records:
-        """Some of the rows as they are stored; where nobody has packed them all, only these."""
-        if rows.packed is None:
-            return rows.some(kept).pack(self.layout).records
-        return [values.take(kept) for values in rows.packed.records]
 
     def put_run(self, first: int, rows: Rows, seen: int) -> None:
         """Write the rows, born from `seen` on, to the slots from `first` on."""
@@ -134,7 +129,8 @@ class Storage:
         many = rows.packed is None and rows.n * self.layout.row_bytes > PACKED
         if many or self._frames:
             return self._numbered(rows).write(self.data, first)
-        for raw, values in zip(self._records, rows.pack(self.layout).records):  # noqa: B905 (takes time)
+        packed = rows.pack(self.layout).records
+        for raw, values in zip(self._records, packed):  # noqa: B905 (strict takes time)
             raw[slots] = values
 
     def _put_one(self, slot: int, record: Records, born: int) -> None:
