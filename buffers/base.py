@@ -1,8 +1,8 @@
 """The part of every buffer that is neither keeping nor drawing: look at its rows, save and load."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -64,7 +64,7 @@ class StoredRows:
 
     def _take_up(self, files: "MemmapStorage") -> None:
         """Go on from the last operation that the files of an earlier buffer know as complete."""
-        if type(self)._counters is not StoredRows._counters:
+        if type(self)._counters is not type(self)._spared:
             kind = type(self).__name__
             raise ValueError(
                 f"a {kind} is more than the rows in its files; "
@@ -191,6 +191,9 @@ class StoredRows:
     def _counters(self) -> dict[str, Any]:
         """Whatever `_admit` and `_draw` remember, as JSON can hold it."""
         return {"added": self._added}
+
+    # The `_counters` that a buffer reopened from files can do without, but for `added`.
+    _spared: ClassVar[Callable[..., dict[str, Any]]] = _counters
 
     def _check_counters(self, state: Mapping[str, Any]) -> int:
         """Raise ValueError unless the counters are sound; return the rows they speak of."""

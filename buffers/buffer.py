@@ -147,10 +147,10 @@ class Buffer(StoredRows):
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """Store checked rows."""
         rows = rows if isinstance(rows, Rows) else Rows(self.columns, rows)
-        slots = self._admit(rows)
+        n, slots = rows.n, self._admit(rows)
         self._put(slots, rows)
-        self.seen += rows.n
-        self._added += rows.n
+        self.seen += n
+        self._added += n
         self._storage.commit(self.seen, self._added)
         return slots
 
@@ -196,6 +196,16 @@ def uniform(rng: np.random.Generator, below: float, n: int) -> np.ndarray:
     drawn = rng.random(n)
     drawn *= _scalar(below)
     return drawn.astype(np.int64)
+
+
+_SLOT = np.zeros(1, np.int64)
+
+
+def one_slot(slot: int) -> np.ndarray:
+    """A slot as an array [1], in half the time of `np.array([slot])`."""
+    slots = _SLOT.copy()
+    slots[0] = slot
+    return slots
 
 
 @lru_cache

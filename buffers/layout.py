@@ -25,6 +25,7 @@ class Layout:
         columns: name -> Column.
         apart: the columns that have a record of their own: by default those of frames.
         structs: dtype of each record, those of `apart` last.
+        row_bytes: bytes of a row.
         nested: whether some columns are in dicts.
     """
 
@@ -37,6 +38,7 @@ class Layout:
         small = [name for name in packed if name not in wide]
         groups = [names for names in (wide, small) if names] + [[name] for name in self.apart]
         self.structs = tuple(self._struct(names) for names in groups)
+        self.row_bytes = sum(struct.itemsize for struct in self.structs)
         self._places = [self._place(name) for name in columns]
         self._opaque = [f"V{struct.itemsize}" for struct in self.structs]
 
@@ -65,11 +67,6 @@ class Layout:
             return self
         numbers = {k: Column((self.columns[k].frames,), np.uint32) for k in self.apart}
         return Layout(self.columns | numbers, self.apart)
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row."""
-        return sum(struct.itemsize for struct in self.structs)
 
     def zeros(self, rows: int) -> Records:
         """Records of `rows` rows; memory is taken page by page as they are written to."""

@@ -4,7 +4,7 @@ from typing import Unpack
 
 import numpy as np
 
-from buffers.buffer import Buffer, Common
+from buffers.buffer import Buffer, Common, one_slot
 from buffers.columns import Column, Memory, Sample
 from buffers.rows import Rows
 
@@ -33,6 +33,8 @@ class ReplayBuffer(Buffer):
 
     def _admit(self, rows: Rows) -> np.ndarray:
         first = self._added % self._capacity
+        if rows.n == 1:
+            return one_slot(first)
         slots = np.arange(first, first + rows.n)
         if first + rows.n > self._capacity:
             slots %= self._capacity
@@ -42,6 +44,8 @@ class ReplayBuffer(Buffer):
     def _put(self, slots: np.ndarray, rows: Rows) -> None:
         """Write rows to slots that follow one another around the ring: at most twice at once."""
         first = self._added % self._capacity
+        if rows.n == 1:
+            return self._storage.put_run(first, rows, self.seen)
         room = self._capacity - first
         if 0 < rows.n <= room:
             return self._storage.put_run(first, rows, self.seen)

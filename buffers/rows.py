@@ -1,18 +1,17 @@
 """Rows on their way into a buffer: checked once, then handed from one buffer to the next."""
 
-import math
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from buffers.columns import REQUIRED, Column, check_names, checked_values, must_be_finite, row_count
-from buffers.layout import Batch, Layout
+from buffers.layout import Batch, Layout, Records
 from buffers.nested import flat, root
 
 FEW = 40  # values that are summed sooner in Python than in NumPy
-PACKED = 1 << 16  # bytes of a batch that are packed at once: they are still in the cache then
 
 
 class Rows(Mapping[str, np.ndarray]):
@@ -23,7 +22,8 @@ class Rows(Mapping[str, np.ndarray]):
     Attributes:
         n: number of rows.
         given: the columns that were given; the others have their fill value in every row.
-        packed: the rows as they are stored, with the columns that were not given, if they are few.
+        packed: the rows as they are stored, with the columns that were not given; None until
+            somebody asked for that, see `pack`.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Rows(Mapping[str, np.ndarray]):
         self.n = len(next(iter(given.values())))
         self.given, self.packed = given, packed
         self._columns = columns
+        self._room: Batch | None = None  # where to pack the rows
 
     def __getitem__(self, name: str) -> np.ndarray:
         if (values := self.given.get(name)) is not None:
@@ -47,6 +48,40 @@ class Rows(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._columns)
+
+    def reuse(self, given: Mapping[str, np.ndarray]) -> "Rows":
+        """Become other rows: as many, of the same columns and dtypes."""
+        self.given, self.packed = given, None
+        return self
+
+    def pack(self, layout: Layout) -> Batch:
+        """Return the rows as they are stored, which all memories they are offered to share."""
+        if self.packed is None:
+            self.packed = self._packing(layout)
+            for name, values in self.given.items():
+                self._views[name][...] = values
+        return self.packed
+
+    def records(self, layout: Layout, which: np.ndarray) -> Records:
+        """Some of the rows as they are stored; read them before the next call."""
+        if self.packed is None and self.n > 4 * len(which):
+            return self._few_records(layout, which)
+        return [values.take(which) for values in self.pack(layout).records]
+
+    def _few_records(self, layout: Layout, which: np.ndarray) -> Records:
+        room, few = self._packing(layout), slice(len(which))
+        for name, values in self.given.items():
+            self._views[name][few] = values.take(which, axis=0)
+        return [values[few] for values in room.records]
+
+    def _packing(self, layout: Layout) -> Batch:
+        """Memory to pack into, with what all rows have in the columns that are not given."""
+        if self._room is None:
+            self._room = layout.batch(self.n)
+            self._views = self._room.columns()
+            for name in self._views.keys() - self.given.keys():
+                self._views[name][...] = self._columns[name].fill
+        return self._room
 
     def some(self, which: slice | np.ndarray) -> "Rows":
         """Return some of the rows."""
@@ -79,7 +114,7 @@ class Intake:
     """The check that rows pass before they are stored."""
 
     def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+        self._layout, self._nested = layout, layout.nested
         self._form: _Form | None = None
         self._n = 1  # rows of the last batch
         self._required = [name for name in layout.columns if root(name) in REQUIRED]
@@ -97,10 +132,10 @@ class Intake:
         Raises:
             ValueError: a column is unknown, missing, or not what `checked_values` accepts.
         """
-        if self._layout.nested:
+        if self._nested:
             rows = flat(rows)
-        if self._form is not None and self._form.take(rows):
-            return self._form.rows
+        if self._form is not None and (taken := self._form.take(rows)) is not None:
+            return taken
         columns = self._layout.columns
         check_names(rows, self._required, columns)
         n = row_count(self._required[0], rows[self._required[0]])
@@ -109,22 +144,22 @@ class Intake:
             for name, dtype, shape, finite in self._expected
             if name in rows
         }
-        if n == self._n and self._packs(n) and all(v is rows[k] for k, v in given.items()):
-            self._form = _Form(self._layout, given)
+        if n == self._n and all(v is rows[k] for k, v in given.items()):
+            self._form = self._form_of(given, n)
         self._n = n
         return Rows(columns, given)
 
-    def _packs(self, n: int) -> bool:
-        """Whether it is worth while to pack so many rows."""
-        few = not self._layout.apart and n * self._layout.row_bytes <= PACKED
-        return n == 1 or (few and n > 1)
+    def _form_of(self, given: Mapping[str, np.ndarray], n: int) -> "_Form":
+        packs = n == 1 and not self._layout.apart
+        return _RowForm(self._layout, given) if packs else _Form(self._layout, given)
 
 
 class _Form:
-    """The short way for rows like those before, which needed no conversion: packed and checked.
+    """The short way for rows like those before: of the same columns, as many, as they are stored.
 
-    All memories that they are offered to then copy records, not columns. Here each call to NumPy
-    counts: for few rows it takes longer than the work in it.
+    What differs is looked at more closely, for an error that says where. Here each call to NumPy
+    counts: for few rows it takes longer than the work in it. So the rows that are returned, and the
+    memory they are packed into, serve again for the next batch.
 
     Args:
         layout: of the records.
@@ -132,36 +167,59 @@ class _Form:
     """
 
     def __init__(self, layout: Layout, given: Mapping[str, np.ndarray]) -> None:
-        n = len(next(iter(given.values())))
-        batch = layout.batch(n)
-        views = batch.columns()
-        Rows(layout.columns, given).write(views, 0)
-        self.rows = Rows(layout.columns, views, batch)
-        self._finite = layout.finite_runs(batch.records) if n == 1 else []
-        self._parts = [
-            (k, v.dtype, v.shape, views[k], n > 1 and must_be_finite(k, v.dtype))
-            for k, v in given.items()
-        ]
+        self._rows = Rows(layout.columns, given)
+        self._parts = [(k, v.dtype, v.shape, must_be_finite(k, v.dtype)) for k, v in given.items()]
 
-    def take(self, rows: Mapping[str, Any]) -> bool:
-        """Become these rows; if False, they need to be looked at more closely."""
+    def take(self, rows: Mapping[str, Any]) -> Rows | None:
+        """Return these rows, checked; None if they need to be looked at more closely."""
         if len(rows) != len(self._parts):
-            return False
+            return None
         try:
-            for name, dtype, shape, target, finite in self._parts:
+            for name, dtype, shape, finite in self._parts:
                 values = rows[name]
                 if values.dtype is not dtype or values.shape != shape:
-                    return False
+                    return None
                 if finite and not _is_finite(values):
-                    return False
+                    return None
+        except (KeyError, AttributeError):  # a column is missing, or a list
+            return None
+        return self._rows.reuse(rows)
+
+
+class _RowForm(_Form):
+    """The short way for a single row, which is packed at once, and then checked as a whole."""
+
+    def __init__(self, layout: Layout, given: Mapping[str, np.ndarray]) -> None:
+        super().__init__(layout, given)
+        batch = self._rows.pack(layout)
+        views = batch.columns()
+        self._row = Rows(layout.columns, views, batch)
+        runs = layout.finite_runs(batch.records)
+        self._few = [run.tolist for run in runs if len(run) <= FEW]
+        self._many = [run for run in runs if len(run) > FEW]
+        self._targets = [  # without the axis of rows, NumPy copies in half the time
+            (k, v.dtype, v.shape, views[k].reshape(v.shape[1:])) for k, v in given.items()
+        ]
+
+    def take(self, rows: Mapping[str, Any]) -> Rows | None:
+        """Return this row, checked; None if it needs to be looked at more closely."""
+        if len(rows) != len(self._targets):
+            return None
+        try:
+            for name, dtype, shape, target in self._targets:
+                values = rows[name]
+                if values.dtype is not dtype or values.shape != shape:
+                    return None
                 target[...] = values
         except (KeyError, AttributeError):  # a column is missing, or a list
-            return False
-        for values in self._finite:
-            few = len(values) <= FEW
-            if not math.isfinite(sum(values.tolist()) if few else np.vdot(values, values)):
-                return False
-        return True
+            return None
+        for numbers in self._few:
+            if not isfinite(sum(numbers())):
+                return None
+        for run in self._many:
+            if not _is_finite(run):
+                return None
+        return self._row
 
 
 def _checked(
@@ -189,4 +247,4 @@ def _is_finite(values: np.ndarray) -> bool:
     A sum of squares is not finite if one value is not: half the time of looking at each of them.
     `vdot`, as `dot` warns of an overflow.
     """
-    return math.isfinite(np.vdot(values, values))
+    return isfinite(np.vdot(values, values))
