@@ -95,6 +95,7 @@ class Learner:
         return batch | {
             "seen": self.see(state, batch["state"], task),
             "valid": self.model.valid[task],
+            "running": state["task"].expand_as(task),
             "old": task != state["task"],
             "following": self.following(state, batch),
             "scaled_reward": batch["reward"] * scale,

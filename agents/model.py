@@ -19,9 +19,10 @@ class Model:
 
     The functions are of one member. A *prepared* batch (see `Learner.prepare`) has beside its
     columns what no gradient flows through: `seen` (observations as the network sees them, [n,
-    *shape]), `valid` (actions that the row's task has, [n, actions]), `old` (whether the row is of
-    another task than the one being learned, [n]), the bootstrap target's parts `following` [n,
-    atoms], `scaled_reward` and `worth` [n], and `target`, the target network's parameters.
+    *shape]), `valid` (actions that the row's task has, [n, actions]), `running` (the task being
+    learned, [n]), `old` (whether the row is of another one, [n]), the bootstrap target's parts
+    `following` [n, atoms], `scaled_reward` and `worth` [n], and `target`, the target network's
+    parameters.
 
     Attributes:
         network: Outputs as a function of a parameter vector.

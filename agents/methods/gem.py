@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from agents.methods.method import Batch, Method, State
+from agents.methods.operators import accept_members
 from agents.methods.references import task_gradients
 from agents.model import Model
 
@@ -60,25 +61,4 @@ def _solve(gradient: np.ndarray, references: np.ndarray, margin: float) -> np.nd
     return moved + share @ references
 
 
-@project.register_fake
-def _(gradient: Tensor, references: Tensor, margin: float) -> Tensor:
-    return torch.empty_like(gradient)
-
-
-@project.register_vmap
-def _(
-    info: object,
-    in_dims: tuple[int | None, ...],
-    gradient: Tensor,
-    references: Tensor,
-    margin: float,
-) -> tuple[Tensor, int]:
-    """Members side by side: the operator takes leading axes as they are."""
-    given = list(zip((gradient, references), in_dims, strict=False))
-    members = next(tensor.shape[dim] for tensor, dim in given if dim is not None)
-    front = [
-        tensor.expand(members, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
-        for tensor, dim in given
-    ]
-    result: Tensor = project(*front, margin)
-    return result, 0
+accept_members(project)

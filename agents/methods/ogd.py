@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from agents.methods.method import Batch, Method, State
+from agents.methods.operators import accept_members
 from agents.model import Model, taken
 
+IN_CACHE = 2**17  # numbers of a block of the basis: half a megabyte
 SMALLEST = 1e-4  # a direction whose new part is a smaller share of it is no new one
 
 
@@ -28,19 +30,21 @@ def ogd(model: Model, *, rows: int = 50, project: Literal["step", "gradient"] = 
         raise ValueError(f"ogd:rows must be at least 1, got {rows}")
 
     def init(theta: Tensor) -> State:
-        return {"basis": theta.new_zeros(rows * model.num_tasks, len(theta))}
+        used = torch.zeros((), dtype=torch.int64, device=theta.device)
+        return {"basis": theta.new_zeros(rows * model.num_tasks, len(theta)), "used": used}
 
     def gradient(gradient: Tensor, theta: Tensor, state: State, batch: Batch) -> Tensor:
-        return orthogonal(gradient, state["basis"])
+        return gradient - within(gradient, state["basis"], state["used"])
 
     def after_step(
         theta: Tensor, state: State, before: Tensor, gradient: Tensor, batch: Batch
     ) -> tuple[Tensor, State]:
-        return theta - within(theta - before, state["basis"]), state
+        return theta - within(theta - before, state["basis"], state["used"]), state
 
     def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
         found = output_gradients(model, theta, samples, rows)
-        return theta, {"basis": extend(state["basis"], found)}
+        basis = extend(state["basis"], found)
+        return theta, {"basis": basis, "used": basis.any(1).sum()}
 
     return Method(
         "ogd",
@@ -51,14 +55,32 @@ def ogd(model: Model, *, rows: int = 50, project: Literal["step", "gradient"] = 
     )
 
 
-def within(vector: Tensor, basis: Tensor) -> Tensor:
-    """The vector's part in the span of the basis' rows, [parameters]."""
-    return (basis @ vector) @ basis
+@torch.library.custom_op("retain::within", mutates_args=())
+def within(vector: Tensor, basis: Tensor, used: Tensor) -> Tensor:
+    """The vector's part in the span of the basis' rows.
+
+    Memory is what limits it: only rows that are used are read, and once for both products.
+
+    Args:
+        vector: [..., parameters].
+        basis: Orthonormal rows, then rows of zeros, [..., rows, parameters].
+        used: How many rows are not zero, [...].
+    """
+    size = vector.shape[-1]
+    vectors, bases = vector.reshape(-1, size), basis.reshape(-1, *basis.shape[-2:])
+    result = torch.zeros_like(vectors)
+    for own, rows, count, part in zip(vectors, bases, used.flatten().tolist(), result, strict=True):
+        for block in rows[:count].split(max(1, IN_CACHE // size)):
+            part.addmv_(block.T, block @ own)
+    return result.reshape(vector.shape)
+
+
+accept_members(within)
 
 
 def orthogonal(vector: Tensor, basis: Tensor) -> Tensor:
     """The vector without its part in the span of the basis' rows, [parameters]."""
-    return vector - within(vector, basis)
+    return vector - (basis @ vector) @ basis
 
 
 def output_gradients(model: Model, theta: Tensor, samples: Batch, rows: int) -> Tensor:

@@ -13,12 +13,14 @@ def old_gradient(model: Model, theta: Tensor, batch: Batch) -> Tensor:
 
 
 def task_gradients(model: Model, theta: Tensor, batch: Batch) -> Tensor:
-    """Gradient of the mean TD loss of each task's old rows, [tasks, parameters].
+    """Gradient of the mean TD loss of each other task's rows, [tasks - 1, parameters].
 
-    It is zero for a task that has none in the batch, such as the running one.
+    The running task is left out, the others go by index. Zero for a task that has no rows in the
+    batch, and where there is no other task, of one that does not exist.
     """
-    task = torch.arange(model.num_tasks, device=theta.device)[:, None]
-    return _gradients(model, theta, batch, batch["old"] & (batch["task"] == task))
+    other = torch.arange(max(model.num_tasks - 1, 1), device=theta.device)
+    other = other + (other >= batch["running"][0])
+    return _gradients(model, theta, batch, batch["task"] == other[:, None])
 
 
 def _gradients(model: Model, theta: Tensor, batch: Batch, chosen: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """OGD: what was said of earlier tasks' rows stays, to first order."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from agents.methods.ogd import extend, orthogonal
+from agents.methods.ogd import extend, orthogonal, within
 
 ROOM = torch.zeros(3, 4)
 
@@ -29,6 +31,22 @@ def test_by_hand_a_step_loses_its_part_in_the_basis():
     assert orthogonal(torch.tensor([5.0, 0.0, 2.0]), basis).tolist() == pytest.approx(
         [3.2, -2.4, 2]
     )
+
+
+@pytest.mark.parametrize("numbers", [2**17, 12, 1])
+def test_of_many_members_each_loses_its_part_in_the_rows_that_it_uses(monkeypatch, numbers):
+    """Two of the members' bases are not full; blocks are of all rows, of two, or of one."""
+    monkeypatch.setattr(sys.modules["agents.methods.ogd"], "IN_CACHE", numbers)
+    generator, used = torch.Generator().manual_seed(0), torch.tensor([5, 3, 0])
+    vectors = torch.randn(3, 6, generator=generator)
+    found = torch.randn(3, 5, 6, generator=generator)
+    full = torch.stack([extend(torch.zeros(5, 6), rows) for rows in found])
+    bases = full * (torch.arange(5)[:, None] < used[:, None, None])
+    together = torch.func.vmap(within)(vectors, bases, used)
+    for own, basis, count, part in zip(vectors, bases, used, together, strict=True):
+        assert torch.equal(within(own, basis, count), part)
+        assert torch.allclose(own - part, orthogonal(own, basis), atol=1e-6)
+        assert part.any() == (count > 0)
 
 
 @given(arrays(np.int64, (5, 6), elements=st.integers(-3, 3)))
