@@ -1,9 +1,12 @@
 """Rows whose every column tells which row it is, so that a torn row shows."""
 
+from collections import Counter
 from collections.abc import Callable
+from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from buffers import Column, Memory
 
@@ -77,3 +80,21 @@ def filled() -> Callable[[Memory], Memory]:
         return buffer
 
     return fill
+
+
+@pytest.fixture
+def kept_by() -> Callable[[Memory], tuple[int, ...]]:
+    """The numbers of the rows that a buffer holds, sorted."""
+    return lambda buffer: tuple(sorted(buffer.read(buffer.rows())["action"].tolist()))
+
+
+@pytest.fixture
+def assert_all_subsets_equally_often() -> Callable[[Counter, int, int], None]:
+    """Of so many rows every subset of that size was found, each about as often (chi-square)."""
+
+    def check(found: Counter, rows: int, size: int) -> None:
+        counts = [found[subset] for subset in combinations(range(rows), size)]
+        assert sum(counts) == found.total()
+        assert 0.001 < chisquare(counts).pvalue < 0.999
+
+    return check
