@@ -44,8 +44,6 @@ class ReplayBuffer(Buffer):
     def _put(self, slots: np.ndarray, rows: Rows) -> None:
         """Write rows to slots that follow one another around the ring: at most twice at once."""
         first = self._added % self._capacity
-        if rows.n == 1:
-            return self._storage.put_run(first, rows, self.seen)
         room = self._capacity - first
         if 0 < rows.n <= room:
             return self._storage.put_run(first, rows, self.seen)

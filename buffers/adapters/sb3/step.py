@@ -1,5 +1,6 @@
 """What all training steps with feedback share."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -36,10 +37,24 @@ def weighted(terms: Tensor, batch: Any) -> Tensor:
     return mean
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
-    """One step down this loss; returns it."""
+def descend(
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    clipped: Iterable[Tensor] = (),
+    max_norm: float | None = None,
+) -> float:
+    """One step down this loss; returns it.
+
+    Args:
+        optimizer: Takes the step.
+        loss: A number.
+        clipped: Parameters whose gradient is shortened to the norm `max_norm`.
+        max_norm: None: as long as it may be.
+    """
     optimizer.zero_grad()
     loss.backward()
+    if max_norm is not None:
+        torch.nn.utils.clip_grad_norm_(clipped, max_norm)
     optimizer.step()
     return loss.item()
 

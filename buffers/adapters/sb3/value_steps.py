@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from buffers.adapters.sb3.step import Step, quantile_terms, weighted
+from buffers.adapters.sb3.step import Step, descend, quantile_terms, weighted
 
 
 class ValueStep(Step):
@@ -25,13 +25,8 @@ class ValueStep(Step):
         for _ in range(gradient_steps):
             batch = self._rows(batch_size)
             terms, td_error = self._terms(batch)
-            loss = weighted(terms, batch)
-            losses.append(loss.item())
-            self.policy.optimizer.zero_grad()
-            loss.backward()
-            if self.max_grad_norm is not None:
-                torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-            self.policy.optimizer.step()
+            clipped = self.policy.parameters(), self.max_grad_norm
+            losses.append(descend(self.policy.optimizer, weighted(terms, batch), *clipped))
             self._tell(batch, td_error)
         self._n_updates += gradient_steps
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
