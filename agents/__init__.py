@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import partial
 
 from agents.agent import Agent, Features
-from agents.dqn import DQN, NonFiniteLoss
+from agents.diagnosis import NonFiniteLoss
+from agents.dqn import DQN
 from agents.methods import METHODS, Method
 from agents.networks import NETWORKS, NetworkSpec
 from agents.options import DQNOptions

@@ -1,4 +1,4 @@
-"""What the training loop asks of an agent, whoever wrote it."""
+"""What the training loop asks of an agent, whoever wrote it, and what the agent asks."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -10,6 +10,22 @@ from agents.methods import Method
 
 Features = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """`features(obs, task)`: what the last layer sees of [n, *shape] and [n], as [n, numbers]."""
+
+
+class Space(Protocol):
+    """What the agent needs to know of the environments (see envs.SharedSpace)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an observation."""
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Which actions a task has, bool `[tasks, actions]`."""
+
+    @property
+    def scale(self) -> np.ndarray:
+        """What raw observations of each task are divided by, `[tasks]`."""
 
 
 class Agent(Protocol):

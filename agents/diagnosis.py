@@ -10,6 +10,10 @@ from torch import Tensor
 from agents.learner import Batch, Learner, LearnerState
 
 
+class NonFiniteLoss(ArithmeticError):
+    """A loss, a gradient or a weight became NaN or infinite; the agent has its last good state."""
+
+
 def good_members(info: Mapping[str, Tensor | np.ndarray], state: LearnerState) -> np.ndarray:
     """Whose loss, gradient and weights are finite numbers, bool `[members]`."""
     numbers = np.isfinite(np.asarray(info["loss"])) & np.isfinite(np.asarray(info["gradient_norm"]))

@@ -5,14 +5,14 @@ What is learned, and how, is in `learner.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.agent import Features
-from agents.diagnosis import good_members, spoiled, spoiler
+from agents.agent import Features, Space
+from agents.diagnosis import NonFiniteLoss, good_members, spoiled, spoiler
 from agents.engine import Engine, Round, minibatches, whole_numbers
 from agents.exploration import Exploration
 from agents.flat import FlatNetwork
@@ -26,26 +26,6 @@ from agents.options import DQNOptions
 from agents.values import make_values
 
 ROWS_AT_ONCE = 4_096  # of a pass over a whole memory
-
-
-class Space(Protocol):
-    """What the agent needs to know of the environments (see envs.SharedSpace)."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of an observation."""
-
-    @property
-    def valid(self) -> np.ndarray:
-        """Which actions a task has, bool `[tasks, actions]`."""
-
-    @property
-    def scale(self) -> np.ndarray:
-        """What raw observations of each task are divided by, `[tasks]`."""
-
-
-class NonFiniteLoss(ArithmeticError):
-    """A loss, a gradient or a weight became NaN or infinite; the agent has its last good state."""
 
 
 class DQN:

@@ -32,7 +32,6 @@ class Exploration:
         self._nobody = np.zeros(shape, bool)
         self._nobody.flags.writeable = False
         self.exploring = self._nobody
-        self._anybody = False  # whether exploratory actions go on
         self._starts, self._actions = np.empty((2, AHEAD, *shape))
         self._lengths = np.ones((AHEAD, *shape), np.int64)
         self._next = AHEAD  # of the steps drawn ahead, the first not used
@@ -53,7 +52,7 @@ class Exploration:
             self._draw()
         now, self._next = self._next, self._next + 1
         start = self._starts[now] < epsilon
-        if not (start.any() or self._anybody):
+        if not (start.any() or self._left.any()):
             self.exploring = self._nobody
             return greedy
         start &= self._left == 0
@@ -63,7 +62,6 @@ class Exploration:
             self._left = np.where(start, self._lengths[now] if lasting else 1, self._left)
         self.exploring = self._left > 0
         self._left -= self.exploring
-        self._anybody = bool(self._left.any())
         return np.where(self.exploring, self._action, greedy)
 
     def end_episodes(self, ended: np.ndarray) -> None:
@@ -78,7 +76,6 @@ class Exploration:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave."""
         self._left, self._action = state["left"].copy(), state["action"].copy()
-        self._anybody = bool(self._left.any())
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = saved
         if state["next"] < AHEAD:

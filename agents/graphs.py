@@ -62,18 +62,15 @@ def _source(node: Any, target: Any) -> Any:
     return node.args[0] if made else None
 
 
-def _dim(node: Node, of: Any) -> int:
+def _dim(node: Any, of: Any) -> int:
     """The dimension that a node is about, counted from the first of a tensor."""
     dim = node.args[1]
     assert isinstance(dim, int)
     return dim % len(_shape(of))
 
 
-def _detach(node: Node) -> Any:
-    return node.args[0]
-
-
 def _view(node: Node) -> Any:
+    """What is looked at, where it is seen as it is."""
     return node.args[0] if _shape(node) == _shape(node.args[0]) else None
 
 
@@ -85,17 +82,16 @@ def _select(node: Node) -> Any:
     """The only part of a dimension that was just added."""
     of = node.args[0]
     inner = _source(of, aten.unsqueeze.default)
-    return inner if inner is not None and _dim(node, of) == _dim(of, of) else None  # type: ignore
+    return None if inner is None or _dim(node, of) != _dim(of, of) else inner
 
 
 def _unsqueeze(node: Node) -> Any:
     """The dimension whose only part was just taken."""
     of = node.args[0]
     inner = _source(of, aten.select.int)
-    if inner is None:
+    if inner is None or _shape(inner) != _shape(node):
         return None
-    alone = _shape(inner) == _shape(node)
-    return inner if alone and _dim(node, node) == _dim(of, inner) else None  # type: ignore
+    return inner if _dim(node, node) == _dim(of, inner) else None
 
 
 # Replayed, a number in a tensor's place is a tensor that is converted at every call.
@@ -106,7 +102,7 @@ BY_NUMBER = {
     aten.div.Tensor: aten.div.Scalar,
 }
 RULES: dict[Any, Rule] = {
-    aten.detach.default: _detach,
+    aten.detach.default: _view,
     aten.view.default: _view,
     aten.expand.default: _view,
     aten.t.default: _transpose,

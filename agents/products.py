@@ -15,6 +15,9 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 aten = torch.ops.aten
+LARGE = 2**22  # multiplications of one product
+
+# Not `custom_op`, whose calls take 6 microseconds longer, a fifteenth of such a product.
 _library = torch.library.Library("retain", "DEF")
 _library.define("product(Tensor left, Tensor right, Tensor? bias) -> Tensor")
 
@@ -29,9 +32,6 @@ def _product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
 @torch.library.register_fake("retain::product", lib=_library)  # type: ignore[untyped-decorator]
 def _shape_of_product(left: Tensor, right: Tensor, bias: Tensor | None) -> Tensor:
     return left.new_empty(left.shape[0], right.shape[1])
-
-
-LARGE = 2**22  # multiplications of one product
 
 
 def hand_over(graph: GraphModule) -> None:

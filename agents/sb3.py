@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from agents.agent import Features
-from agents.dqn import NonFiniteLoss
+from agents.diagnosis import NonFiniteLoss
 from agents.exploration import Exploration
 from agents.methods import Method
 from agents.options import DQNOptions
@@ -146,6 +146,8 @@ class SB3Agent:
         then: tuple[np.ndarray, int] | None = None,
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Several gradient steps; the target networks follow as often as our own agent's.
+
+        What is seen `then` is of no use here: acting is a call of its own.
 
         Raises:
             NonFiniteLoss: The agent is then as before the call.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.dqn import Space
+from agents.agent import Space
 from agents.flat import FlatNetwork
 from agents.options import DQNOptions
 
