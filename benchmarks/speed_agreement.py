@@ -6,11 +6,17 @@ So what must agree are the means, not the members.
 """
 
 import tempfile
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-KINDS = ("eager, ten at once", "compiled, ten at once", "compiled, one by one")
+MEMBERS = 10
+# Name -> --compile, and how many members learn at once.
+KINDS: dict[str, tuple[Literal["off", "on"], int]] = {
+    "eager, ten at once": ("off", MEMBERS),
+    "compiled, ten at once": ("on", MEMBERS),
+    "compiled, one by one": ("on", 1),
+}
 
 
 def returns(kind: str, steps: int, seed: int) -> list[float]:
@@ -19,14 +25,12 @@ def returns(kind: str, steps: int, seed: int) -> list[float]:
 
     from experiments import Config, train
 
-    compile, groups = ("off", 1) if kind.startswith("eager") else ("on", 1)
-    if kind.endswith("one by one"):
-        groups = 10
+    compile, at_once = KINDS[kind]
     found: list[float] = []
-    for first in range(seed, seed + 10, 10 // groups):
+    for first in range(seed, seed + MEMBERS, at_once):
         with tempfile.TemporaryDirectory() as folder:
             config = Config(
-                envs="CartPole", steps=steps, seed=first, seeds=10 // groups, compile=compile,
+                envs="CartPole", steps=steps, seed=first, seeds=at_once, compile=compile,
                 eval_interval=0, checkpoint_interval=0, logdir=folder,
             )  # fmt: skip
             found += train(config, Stopwatch()).scores[:, -1, 0].tolist()
