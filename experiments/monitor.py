@@ -20,6 +20,7 @@ from experiments.summary import references, write_summary
 from experiments.tracking import Tracker
 
 LOG = logging.getLogger("retain")
+CURE = "should it come again, start a new run with a smaller --learning-rate or strength"
 
 
 class Stopped(RuntimeError):
@@ -52,7 +53,9 @@ class Monitor:
                     LOG.warning(words)
                 end_task(run)
                 self._switch()
-        except (NonFiniteData, NonFiniteLoss, WorkerCrash) as error:
+        except NonFiniteLoss as error:
+            raise Stopped(f"{error}: {CURE}; {self._save()}") from error
+        except (NonFiniteData, WorkerCrash) as error:
             raise Stopped(f"{error}; {self._save()}") from error
         except (OSError, MemoryError) as error:
             raise Stopped(f"{error}; {self._how_to_go_on()}") from error

@@ -21,7 +21,12 @@ def clear(
     """`policy` * KL(old policy || policy) + `value` * (max Q - max stored Q)^2, over labelled rows.
 
     With `policy` and `value` 0 it is the replay of the memory alone.
+
+    Raises:
+        ValueError: A temperature of 0, at which there is no policy to clone.
     """
+    if temperature == 0:
+        raise ValueError("clear:temperature must be positive, got 0")
 
     def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
         tau = labels.temperatures(model, state, batch, temperature)

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from buffers.names import check_known
 
 Options = dict[str, Any]
+LARGEST = 2**31 - 1  # of the whole numbers: more is a slip, and PyTorch's own have an end
 
 
 def parse_methods(
@@ -55,9 +56,11 @@ def _split(text: str) -> dict[str, dict[str, str]]:
 
 
 def _note(found: dict[str, dict[str, str]], name: str, option: str) -> None:
-    key, equals, value = (piece.strip() for piece in option.partition("="))
-    if not name or not equals or not key or not value:
-        raise ValueError(f"{option or name!r} is no option: write method:option=value")
+    key, _, value = (piece.strip() for piece in option.partition("="))
+    if not name:
+        raise ValueError(f"{option!r} belongs to no method: write method:option=value")
+    if not key or not value:
+        raise ValueError(f"'{name}:{option}' is no option: write {name}:option=value")
     if key in found[name]:
         raise ValueError(f"{name}: {key} is given twice")
     found[name][key] = value
@@ -96,4 +99,6 @@ def _value(name: str, parameter: inspect.Parameter, text: str) -> Any:
         raise ValueError(f"{where} must be {what}, got {text!r}") from None
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{where} must be finite and not negative, got {text}")
+    if kind is int and value > LARGEST:
+        raise ValueError(f"{where} must be at most {LARGEST:,}, got {text}")
     return value

@@ -12,3 +12,8 @@ def test_an_unknown_name_is_refused_with_the_nearest_or_with_all():
         check_known("fruit", "aple", ["apple", "pear"])
     with pytest.raises(ValueError, match=r"^unknown fruit 'xyz'; known are apple, pear\Z"):
         check_known("fruit", "xyz", ["apple", "pear"])
+
+
+def test_the_nearest_is_found_whatever_the_case():
+    with pytest.raises(ValueError, match=r"^unknown fruit 'APPLE'; did you mean Apple\?\Z"):
+        check_known("fruit", "APPLE", ["Apple", "Pear"])

@@ -85,6 +85,14 @@ MISTAKES = {
     "zero steps of a task": ({"envs": "CartPole:0"}, "CartPole: steps must be at least 1, got 0"),
     "unknown buffer": ({"buffer": "reservior"}, "unknown buffer 'reservior'"),
     "unknown method": ({"methods": "distil"}, "did you mean distill"),
+    "a method in capitals": ({"methods": "EWC"}, "did you mean ewc"),
+    "no option": ({"methods": "ewc:"}, "'ewc:' is no option: write ewc:option=value"),
+    "too many rows": ({"methods": "ogd:rows=9000000000000000000"}, "ogd:rows must be at most"),
+    "methods at odds": ({"methods": "agem,gem"}, "agem and gem cannot work together"),
+    "a method without its task": (
+        {"methods": "lwf", "task_identity": "hidden", "head": "single"},
+        "lwf must be told the task",
+    ),
     "unknown network": ({"network": "transformer"}, "known are mlp, cnn"),
     "unknown agent": ({"agent": "ppo"}, "known are dqn, sb3-dqn, sb3-qrdqn"),
     "a memory in vain": ({"buffer": "fifo", "memory": "gss"}, "memory=gss does nothing with"),
@@ -201,6 +209,35 @@ def test_a_number_that_is_none_exits_with_3_and_says_how_to_go_on(call, flags, f
     assert err.endswith(f"go on with: python train.py --resume {tmp_path / 'runs' / 'mine'}\n")
     faulty.after = 10**9
     assert call("train", "--resume", tmp_path / "runs" / "mine")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "culprit", "step"),
+    [
+        ({"learning_rate": 1e30}, "td_loss", 48),
+        ({"methods": "medqn:strength=1e39"}, "medqn_loss", 40),
+        ({"methods": "distill,spectral:strength=1e39"}, "spectral_penalty", 40),
+        ({"methods": "l2_init,si:damping=1e-300"}, "si.importance", 80),
+    ],
+    ids=["step size", "loss", "penalty", "at the switch"],
+)
+@pytest.mark.usefixtures("no_pictures")
+def test_a_loss_that_is_no_number_exits_with_3_and_keeps_the_last_good_state(
+    call, flags, tmp_path, changes, culprit, step
+):
+    folder = tmp_path / "runs" / "mine"
+    code, out, err = call("train", *flags(logdir=folder.parent, name="mine", **SHORT | changes))
+    *before, last = err.splitlines()
+    assert (code, out, len(before)) == (3, "", 2), err
+    assert re.match(rf"stopped: {re.escape(culprit)} became NaN or infinite ", last), last
+    assert "start a new run with a smaller --learning-rate or strength; saved " in last
+    assert last.endswith(f"go on with: python train.py --resume {folder}")
+    saved = Path(re.search(r"saved (\S+);", last)[1])
+    assert saved.name == f"{step:010d}.safetensors"
+    learner = load_checkpoint(saved)["agent"]["learner"]
+    assert all(np.isfinite(array).all() for array in learner.values())
+    assert call("evaluate", folder, "--checkpoint", saved, "--episodes", 1)[0] == 0
+    assert call("train", "--resume", folder)[0] == 3
 
 
 def test_evaluating_a_task_that_gives_no_number_is_one_line(call, config, faulty):

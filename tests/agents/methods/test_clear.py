@@ -111,3 +111,8 @@ def test_it_brings_the_policy_back(ended, rows, learn, labelled):
     for _ in range(40):
         _, after = learn(mine, data, silent, lr=1e-2)
     assert after["clear_loss"] < 0.1 * before["clear_loss"]
+
+
+def test_temperature_must_be_positive(agent):
+    with pytest.raises(ValueError, match="clear:temperature must be positive, got 0"):
+        agent(methods="clear:temperature=0")
