@@ -98,6 +98,13 @@ def load_config(folder: Path) -> Config:
 def idle_parts(run: Run) -> Iterator[str]:
     """Words for every part of the configuration that can do nothing in it."""
     config, kind = run.config, BUFFERS[run.config.buffer]
+    for stage in dict.fromkeys(run.sequence.stages):
+        if run.length(stage) < config.learning_starts:
+            yield (
+                f"{run.sequence.names[stage.task]} is not learned: its {stage.steps:,} steps end "
+                f"before learning starts, at {config.learning_starts:,}: give it more --steps, or "
+                "fewer --learning-starts"
+            )
     cleared = isinstance(kind, type) and issubclass(kind, ReplayBuffer) and config.clear_at_switch
     for method in run.agent.methods:
         if cleared and method.needs_old:

@@ -111,6 +111,10 @@ class Run:
         """The task being trained."""
         return self.sequence.names[self.stage.task]
 
+    def length(self, stage: Stage) -> int:
+        """Environment steps of each member in a stage: as many as all environments make at once."""
+        return -(-stage.steps // self.config.num_envs) * self.config.num_envs
+
     @property
     def total_steps(self) -> int:
         """Environment steps of each member over the whole sequence."""

@@ -144,7 +144,7 @@ def finished_stages(run: Run) -> list[tuple[int, int, int]]:
     """First step, last step and task of each stage that is over."""
     stages, first = [], 0
     for stage in run.sequence.stages[: run.clock.stage]:
-        length = -(-stage.steps // run.config.num_envs) * run.config.num_envs
-        stages.append((first, first + length, stage.task))
-        first += length
+        last = first + run.length(stage)
+        stages.append((first, last, stage.task))
+        first = last
     return stages

@@ -49,12 +49,17 @@ def ewc(
         temperature: Of the policy, in units of the task's mean action gap; only fisher=policy.
 
     Raises:
-        ValueError: A gamma above 1, or a temperature of 0.
+        ValueError: A gamma above 1, a temperature of 0, or either where it does nothing.
     """
     if gamma > 1:
         raise ValueError(f"ewc:gamma must lie between 0 and 1, got {gamma}")
     if temperature == 0:
         raise ValueError("ewc:temperature must be positive, got 0")
+    if gamma != 1 and mode != "online":
+        raise ValueError(f"ewc:gamma={gamma} does nothing with mode={mode}, only with mode=online")
+    if temperature != 1 and fisher != "policy":
+        only = "only with fisher=policy"
+        raise ValueError(f"ewc:temperature={temperature} does nothing with fisher={fisher}, {only}")
 
     def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
         importance = fisher_of(model, theta, samples, fisher, temperature)

@@ -120,3 +120,14 @@ def test_every_method_that_needs_old_rows_is_named_where_there_are_none(make_run
 def test_a_new_run_says_which_method_can_do_nothing(config, caplog):
     start(config(**SHORT, buffer="fifo"))
     assert "distill does nothing with --buffer fifo, which keeps no rows" in caplog.text
+
+
+def test_a_task_that_is_over_before_learning_starts_is_named(make_run):
+    envs = "retain/Recall:97,retain/RecallShifted:96,retain/Recall:97,retain/RecallShifted:96"
+    changes = {"envs": envs, "num_envs": 4}
+    (words,) = idle_parts(make_run(**changes, learning_starts=97))  # 97 steps are 100 of 4 at once
+    assert words == (
+        "retain/RecallShifted is not learned: its 96 steps end before learning starts, at 97: "
+        "give it more --steps, or fewer --learning-starts"
+    )
+    assert not list(idle_parts(make_run(**changes, learning_starts=96)))

@@ -79,6 +79,8 @@ def test_a_second_visit_counts_once_more(linear, theta, two_rows):
     [
         ("ewc:gamma=1.5", "ewc:gamma must lie between 0 and 1, got 1.5"),
         ("ewc:temperature=0", "ewc:temperature must be positive"),
+        ("ewc:gamma=0.5", "ewc:gamma=0.5 does nothing with mode=per_task, only with mode=online"),
+        ("ewc:temperature=3,fisher=td", "does nothing with fisher=td, only with fisher=policy"),
     ],
 )
 def test_what_makes_no_sense_is_refused(methods, message, agent):
