@@ -66,6 +66,8 @@ METHODS: dict[str, Callable[..., Method]] = {
     # when a task begins
     "reset": reset,
 }
+# Methods that pull the weights to where an earlier task left them.
+KEEPERS = ("l2_previous", "ewc", "mas", "si", "rwalk")
 # Pairs that contradict each other, and why.
 CONFLICTS: dict[frozenset[str], str] = {
     frozenset({"distill", "der"}): "der is distill without the TD loss of old rows",
@@ -74,6 +76,9 @@ CONFLICTS: dict[frozenset[str], str] = {
     frozenset({"agem", "gem"}): "the second projection undoes what the first one promised",
     frozenset({"agem", "pcgrad"}): "pcgrad learns the old rows that agem only keeps from harm",
     frozenset({"gem", "pcgrad"}): "pcgrad learns the old rows that gem only keeps from harm",
+} | {
+    frozenset({name, "reset"}): f"reset moves the weights away from where {name} holds them"
+    for name in KEEPERS
 }
 
 

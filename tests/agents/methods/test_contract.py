@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from agents import METHODS
-from agents.methods import CONFLICTS
+from agents.methods import CONFLICTS, KEEPERS
 
 
 def together() -> str:
@@ -23,13 +23,9 @@ def together() -> str:
 CHOICES = [*METHODS, together()]
 
 
-# Methods that pull weights to where an ended task left them.
-KEEPERS = ("l2_previous", "ewc", "mas", "si", "rwalk")
-
-
 def without_strength() -> list[str]:
-    """Every method that has a strength, at 0, with each of its ways to step."""
-    found = []
+    """Every method that has a strength, or two, at 0, with each of its ways to step."""
+    found = ["clear:policy=0,value=0"]
     for name, build in METHODS.items():
         options = inspect.signature(build, eval_str=True).parameters
         steps = get_args(options["step"].annotation) if "step" in options else ()
@@ -83,6 +79,11 @@ def test_a_restored_agent_learns_on_bit_by_bit(methods, agent, rows, learn, same
     assert same(original.state_dict(), restored.state_dict())
 
 
+def test_every_method_but_the_rules_and_the_reset_can_be_without_strength():
+    able = {text.partition(":")[0] for text in without_strength()}
+    assert METHODS.keys() - able == {"pcgrad", "gem", "agem", "ogd", "reset"}
+
+
 @pytest.mark.parametrize("methods", without_strength())
 def test_without_strength_the_weights_are_those_of_textbook_dqn_bit_by_bit(
     methods, agent, rows, learn, same
@@ -91,6 +92,12 @@ def test_without_strength_the_weights_are_those_of_textbook_dqn_bit_by_bit(
     for each in (plain, mine):
         train(each, rows, learn, (0,), range(10))
     assert all(same(plain.state[name], mine.state[name]) for name in ("theta", "target"))
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+def test_what_holds_the_weights_is_refused_beside_a_reset(name, agent):
+    with pytest.raises(ValueError, match=f"reset moves the weights away from where {name} holds"):
+        agent(methods=f"reset,{name}")
 
 
 @pytest.mark.parametrize("name", KEEPERS)
