@@ -1,7 +1,7 @@
 """Distillation: on rows of earlier tasks, keep the Q values of the last switch.
 
 Source: Rusu et al. 2016 (policy distillation, arXiv 1511.06295), its mean-squared-error loss on Q
-values; memory and targets as in DER (Buzzega et al. 2020, arXiv 2004.07211, equation 6).
+values; memory and targets as in DER (Buzzega et al. 2020, arXiv 2004.07211, algorithm 1).
 Deviations: the targets are computed when the task ends, not when the row was stored, since early Q
 values are underestimates; values are compared in units of the task's scaled returns.
 """

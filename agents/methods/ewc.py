@@ -2,8 +2,9 @@
 
 Source: Kirkpatrick et al. 2017 (arXiv 1612.00796, equation 3), a quadratic around each task's
 weights, weighted by the diagonal of its Fisher information; `mode=online`: Schwarz et al. 2018
-(arXiv 1805.06370, section 3.2), one quadratic around the latest weights, with importance <-
-gamma importance + Fisher. All Fishers are exact means over the task's rows, one by one.
+(arXiv 1805.06370, equation 8), one quadratic around the latest weights, with importance <- gamma
+importance + Fisher; there gamma multiplies the newest Fisher too, which is a factor of the
+strength. All Fishers are exact means over the task's rows, one by one.
 
 Deviations: each task's Fisher is divided by its mean over the weights that it has any of, so that a
 strength means the same for every task and reward (`normalize=false`: as it is). A task that is

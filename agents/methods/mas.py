@@ -1,7 +1,8 @@
 """MAS: weights that the size of the outputs is sensitive to stay where earlier tasks left them.
 
-Source: Aljundi et al. 2018 (arXiv 1711.09601, equations 2 and 4): importance is the mean over rows
-of |d |Q(s, .)|^2 / d theta|, summed over tasks, around the latest weights. No labels are needed.
+Source: Aljundi et al. 2018 (arXiv 1711.09601), equation 2 for the squared length of the outputs:
+importance is the mean over rows of |d |Q(s, .)|^2 / d theta|, summed over tasks, around the latest
+weights; lambda = strength / 2. No labels are needed.
 Deviations: only the actions that the task has count, and each task's importance is divided by its
 mean over the weights that have any, as it grows with the square of the returns otherwise
 (`normalize=false`).

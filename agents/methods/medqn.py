@@ -1,6 +1,6 @@
 """MeDQN: Q values stay near those of the target network.
 
-Source: Lan et al. 2022 (arXiv 2205.10868), the consolidation loss on states that are stored (their
+Source: Lan et al. 2023 (arXiv 2205.10868), the consolidation loss on states that are stored (their
 variant MeDQN(R)).
 Deviations: its strength is constant rather than growing with training, whose length the learner
 does not know. Their variant MeDQN(U), on states drawn from the range of those seen, is not there:

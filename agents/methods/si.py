@@ -1,7 +1,8 @@
 """SI: weights whose way lowered the loss stay where earlier tasks left them.
 
 Source: Zenke et al. 2017 (arXiv 1703.04200, equations 3 to 5): each weight's part in the drop of
-the loss, summed over the steps of a task, path <- path - gradient * step, over its squared way.
+the loss, summed over the steps of a task, path <- path - gradient * step, over its squared way;
+their c = strength / 2.
 The step is the measured one, after Adam and every pull of methods named before, and the gradient
 is that of the data alone, before clipping. Deviations: each task's importance is divided by its
 mean over the weights that have any (`normalize=false`: as it is); the loss is a bootstrapped one,
