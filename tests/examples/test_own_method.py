@@ -1,9 +1,12 @@
 """A newcomer's own method is combined, logged and held to its word like any other."""
 
+import sys
+
 import pytest
 
 from agents import METHODS
 from experiments import Config
+from experiments.command import run_command, train_command
 
 
 @pytest.fixture
@@ -30,3 +33,21 @@ def test_own_method_trains_beside_one_of_ours(own_method, tmp_path, capsys):
 def test_own_method_has_its_options_checked(own_method, tmp_path):
     with pytest.raises(ValueError, match="slow:rate must be a number"):
         config(tmp_path, methods="slow:rate=fast")
+
+
+@pytest.mark.parametrize(
+    ("methods", "code", "said"),
+    [
+        ("slow:strength=0.2,ewc", 0, "updates run eagerly"),
+        ("slow:rat=1", 2, "error: unknown option of slow 'rat'; did you mean rate?"),
+        ("slwo", 2, "error: unknown method 'slwo'; did you mean slow?"),
+    ],
+)
+def test_the_command_line_of_a_script_that_registers_it_knows_it(
+    own_method, tmp_path, monkeypatch, capsys, methods, code, said
+):
+    words = "--envs retain/Recall:80 --hidden 16 --num-envs 4 --batch-size 16 --learning-starts 40"
+    words += f" --eval-interval 0 --eval-episodes 2 --threads 1 --methods {methods}"
+    monkeypatch.setattr(sys, "argv", ["mine.py", *words.split(), "--logdir", str(tmp_path)])
+    assert run_command(train_command) == code
+    assert said in capsys.readouterr().err
