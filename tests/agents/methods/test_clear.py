@@ -1,9 +1,12 @@
 """CLEAR clones policy and value on old rows, at the temperature of each task's preferences."""
 
+from math import e, log
+
 import numpy as np
 import pytest
 import torch
 
+from agents import METHODS
 from agents.methods import labels
 
 
@@ -116,3 +119,13 @@ def test_it_brings_the_policy_back(ended, rows, learn, labelled):
 def test_temperature_must_be_positive(agent):
     with pytest.raises(ValueError, match="clear:temperature must be positive, got 0"):
         agent(methods="clear:temperature=0")
+
+
+def test_by_hand(linear, theta, two_rows):
+    # Half of the task's gap 2 is a temperature of 1. The policy was 3 to 1, and is 1 to e.
+    stored = torch.tensor([[log(3), 0], [torch.nan] * 2])
+    batch, state = two_rows(1) | {"q": stored}, {"gap": torch.tensor([5.0, 2])}
+    method = METHODS["clear"](linear, policy=3.0, value=2.0, temperature=0.5)
+    found = method.loss(theta, state, batch, linear.q(theta, batch))
+    divergence = 0.75 * log(0.75 * (1 + e)) + 0.25 * log(0.25 * (1 + e) / e)
+    assert float(found) == pytest.approx(3 * divergence + 2 * (2 - log(3)) ** 2)

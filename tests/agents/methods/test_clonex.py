@@ -1,9 +1,12 @@
 """ClonEx clones each task's policy, and its rows do nothing else."""
 
+from math import e, log
+
 import numpy as np
 import pytest
 import torch
 
+from agents import METHODS
 from agents.methods import labels
 from agents.methods.clonex import mean_of_tasks
 
@@ -63,3 +66,13 @@ def test_before_any_task_has_ended_it_is_textbook_dqn_bit_by_bit(agent, rows, le
 def test_it_must_be_told_the_task(agent):
     with pytest.raises(ValueError, match="clonex must be told the task"):
         agent(methods="clonex", task_identity="hidden")
+
+
+def test_by_hand(linear, theta, two_rows):
+    # The first row's policy was 3 to 1, and is 1 to e; the other's task has one action only.
+    stored = torch.tensor([[log(3), 0], [9, torch.nan]])
+    batch = two_rows(1) | {"q": stored, "task": torch.tensor([1, 0])}
+    method = METHODS["clonex"](linear, strength=4.0, temperature=0.5)
+    found = method.loss(theta, {"gap": torch.tensor([5.0, 2])}, batch, linear.q(theta, batch))
+    divergence = 0.75 * log(0.75 * (1 + e)) + 0.25 * log(0.25 * (1 + e) / e)
+    assert float(found) == pytest.approx(4 * (divergence + 0) / 2)

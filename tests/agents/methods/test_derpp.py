@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from agents import METHODS
+
 
 @pytest.fixture
 def half_old(agent, rows):
@@ -52,3 +54,12 @@ def test_without_beta_it_is_der(half_old, learn):
     learn(mine, data)
     learn(other, data)
     assert torch.allclose(mine.state["theta"], other.state["theta"], atol=1e-7)
+
+
+def test_by_hand(linear, theta, two_rows):
+    # Distances 0 and 1; halves of squared TD errors 3 and 1, weighed 1 and 3.
+    stored, weight = torch.tensor([[1.0, 3], [torch.nan] * 2]), torch.tensor([1.0, 3])
+    batch = two_rows(1) | {"q": stored, "weight": weight, "old": torch.tensor([True, True])}
+    method = METHODS["derpp"](linear, strength=2.0, beta=0.25)
+    found = method.loss(theta, {}, batch, linear.q(theta, batch))
+    assert float(found) == 2 * (0 + 1) / 2 + 0.25 * (1 * 4.5 + 3 * 0.5) / 2

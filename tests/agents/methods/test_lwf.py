@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents import METHODS
 from agents.methods.lwf import earlier_tasks
 
 VALID3 = np.array([[True, True, False], [True, True, True], [True, False, True]])
@@ -115,3 +116,12 @@ def test_a_single_head_is_held_where_it_is(after_one, rows, learn):
 def test_it_must_be_told_the_task(agent):
     with pytest.raises(ValueError, match="lwf must be told the task"):
         agent(methods="lwf", task_identity="hidden")
+
+
+def test_by_hand(linear, theta, two_rows):
+    # As the earlier task, of one action, the rows are worth s_1: 1 and 3; now s_1 + s_2 / 2.
+    batch = two_rows(1) | {"old": torch.tensor([False, False])}
+    state = {"teacher": theta, "seen": torch.tensor([True, False]), "turn": torch.tensor(0)}
+    moved = theta + torch.tensor([0.0, 0.5, 0, 0, 7, 7, 7, 7])
+    found = METHODS["lwf"](linear, strength=3.0).loss(moved, state, batch, None)
+    assert float(found) == 3 * ((2 - 1) ** 2 + 0) / 2

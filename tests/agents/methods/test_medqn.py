@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from agents import METHODS
+
 
 def test_its_loss_is_the_mean_squared_distance_over_valid_actions(agent, rows, prepared, call):
     mine = agent(methods="medqn:strength=3")
@@ -44,3 +46,10 @@ def test_it_slows_what_moves_away_from_the_target(agent, rows, learn):
             learn(mine, data, lr=1e-2)
         ways.append(float(abs(mine.q(data["state"], data["task"]) - before).mean()))
     assert ways[1] < 0.3 * ways[0]
+
+
+def test_by_hand(linear, theta, two_rows):
+    # Of the first action the target says s_1 + s_2: 3 for 1, and 3 for 3. A mean over four values.
+    batch = two_rows(1) | {"target": theta + torch.tensor([0.0, 0, 0, 0, 0, 1, 0, 0])}
+    found = METHODS["medqn"](linear, strength=3.0).loss(theta, {}, batch, linear.q(theta, batch))
+    assert float(found) == 3 * (3 - 1) ** 2 / 4
