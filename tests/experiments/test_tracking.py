@@ -56,6 +56,20 @@ def test_the_tags_are_the_documented_ones(tracked):
     assert "configuration/text_summary" in events.Tags()["tensors"]
 
 
+@pytest.mark.usefixtures("no_pictures")
+def test_the_table_in_the_docs_has_every_tag_and_no_other(config):
+    methods = "distill,l2:step=loss,ewc,agem"
+    folder = train(config(methods=methods, interference_interval=100)).folder
+    tags = EventAccumulator(str(folder)).Reload().Tags()
+    page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+    table = page.partition("| tag | what |\n|---|---|\n")[2].partition("\n\n")[0]
+    documented = re.findall(r"`(.+?)`", " ".join(row.split("|")[1] for row in table.splitlines()))
+    patterns = [re.sub("[A-Z]+", ".+", re.escape(tag)) for tag in documented]
+    shown = [*tags["scalars"], *tags["histograms"]]
+    assert [tag for tag in shown if not any(re.fullmatch(p, tag) for p in patterns)] == []
+    assert [p for p in patterns if not any(re.fullmatch(p, tag) for tag in shown)] == []
+
+
 def test_the_step_of_every_point_is_the_environment_step_over_all_tasks(tracked):
     _, events = tracked
     logged = [100, 200, 300, 400, 500, 600, 700, 800]
