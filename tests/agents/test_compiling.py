@@ -22,6 +22,8 @@ EVERYTHING = {
 # Of each kind one or two that do what no other does: a layer's norms, an operator of our own, a
 # gradient per row, an output kept, a reset.
 UNLIKE = ("none", "distill", "lwf", "parseval", "spectral", "ewc", "gem", "reset")
+# Of every kind of term one, without strength.
+IDLE = "derpp:strength=0,lwf:strength=0,l1:strength=0,step=loss,spectral:strength=0,ewc:strength=0"
 slow = pytest.mark.slow
 needs_compiler = pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
 
@@ -88,6 +90,24 @@ def test_hundreds_of_compiled_updates_end_where_eager_ones_do(
 def test_compiled_members_learn_what_eager_ones_do(agent, rows, learn, caplog, changed):
     pair, infos = learn_twice(agent, rows, learn, 100, seeds=(0, 1, 2), **changed)
     assert_close(pair, infos, caplog)
+
+
+@slow
+@needs_compiler
+@pytest.mark.parametrize("methods", ["distill:strength=0", "clear:policy=0,value=0", IDLE])
+def test_compiled_methods_without_strength_are_compiled_textbook_dqn_bit_by_bit(
+    agent, rows, learn, caplog, methods
+):
+    pair = [agent(head="per_task", methods=each) for each in ("none", methods)]
+    for each in pair:
+        each.compile()
+        for step in range(20):
+            if step == 5:
+                each.end_task(rows((100,), n=16, task=0))
+                each.start_task(1, reset_optimizer=False)
+            learn(each, rows((step,), task=None if step >= 5 else 0))
+    assert said(caplog) == []
+    assert torch.equal(pair[0].state["theta"], pair[1].state["theta"])
 
 
 @needs_compiler
