@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 from buffers.names import check_known
 
 Options = dict[str, Any]
-LARGEST = 2**31 - 1  # of the whole numbers: more is a slip, and PyTorch's own have an end
+# More is a slip: networks are in single precision, and PyTorch's whole numbers have an end.
+LARGEST = {float: 3e38, int: 2**31 - 1}
 
 
 def parse_methods(
@@ -97,8 +98,8 @@ def _value(name: str, parameter: inspect.Parameter, text: str) -> Any:
     except ValueError:
         what = "a whole number" if kind is int else "a number"
         raise ValueError(f"{where} must be {what}, got {text!r}") from None
-    if not math.isfinite(value) or value < 0:
+    if not 0 <= value < math.inf:
         raise ValueError(f"{where} must be finite and not negative, got {text}")
-    if kind is int and value > LARGEST:
-        raise ValueError(f"{where} must be at most {LARGEST:,}, got {text}")
+    if value > LARGEST[kind]:
+        raise ValueError(f"{where} must be at most {LARGEST[kind]:,}, got {text}")
     return value

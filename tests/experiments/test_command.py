@@ -215,8 +215,8 @@ def test_a_number_that_is_none_exits_with_3_and_says_how_to_go_on(call, flags, f
     ("changes", "culprit", "step"),
     [
         ({"learning_rate": 1e30}, "td_loss", 48),
-        ({"methods": "medqn:strength=1e39"}, "medqn_loss", 40),
-        ({"methods": "distill,spectral:strength=1e39"}, "spectral_penalty", 40),
+        ({"methods": "l2_init,medqn:strength=1e38"}, "the gradient with medqn", 48),
+        ({"methods": "distill,parseval:scale=1e30"}, "parseval_penalty", 40),
         ({"methods": "l2_init,si:damping=1e-300"}, "si.importance", 80),
     ],
     ids=["step size", "loss", "penalty", "at the switch"],
