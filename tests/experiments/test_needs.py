@@ -43,7 +43,7 @@ def test_more_members_than_memory_allows_are_refused_before_the_run_starts(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"hidden": (10**7, 10**7)}, {"methods": "ogd:rows=10000000000"}, {"num_envs": 10**12}],
+    [{"hidden": (10**7, 10**7)}, {"methods": "ogd:rows=2000000000"}, {"num_envs": 10**12}],
     ids=["network", "method", "environments"],
 )
 def test_what_does_not_fit_into_any_memory_is_one_line_with_the_figure(config, tmp_path, changes):
