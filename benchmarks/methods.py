@@ -11,26 +11,27 @@ earlier tasks stand beside `fine-tune`, the others beside `replay`, the same mem
 
 Performance is per task 0 for a random policy and 1 for what a network of its own reaches (the mean
 of `separate`), so that unlike tasks add up; `worst task` is the smallest of the tasks' means. Each
-variant is kept in benchmarks/results/methods/; `--table` only prints what is there.
+variant is kept in benchmarks/results/methods/; `--table` only prints what is there. The part `cost`
+is methods_cost.py's.
 """
 
 import argparse
 import json
-import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import methods_cost
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 from scipy import stats
+from speed_children import in_child
 
 from agents import METHODS
 from envs import parse_sequence
 from experiments import Config, train
 from experiments.metrics import interval, member_metrics, normalize
-from experiments.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "methods"
 NO_REPLAY = {"buffer": "fifo"}
@@ -180,54 +181,12 @@ def print_table(names: list[str], args: argparse.Namespace) -> None:
 
 
 def cost(args: argparse.Namespace) -> None:
-    """Time of one compiled update of one member, and what a method keeps, beside no method's."""
-    table = Table(title="one update of 128 rows, one member, 64-64, compiled")
-    for column in ("methods", "microseconds", "ratio", "bytes of state", "times theta"):
-        table.add_column(column)
-    plain = None
-    for name in ("none", *METHODS, *COMBINATIONS):
-        config = Config(envs=args.envs, methods=name, compile="on", seeds=1)
-        run = Run(config)
-        seconds, size, theta = time_update(run)
-        plain = plain or (seconds, size)
-        kept = size - plain[1]
-        table.add_row(
-            name,
-            f"{1e6 * seconds:.0f}",
-            f"{seconds / plain[0]:.2f}",
-            f"{kept:,}",
-            f"{kept / theta:.1f}",
-        )
-        run.close()
-        torch.compiler.reset()
-    Console(width=120).print(table)
-
-
-def time_update(run: Run) -> tuple[float, int, int]:
-    """Median seconds of an update, bytes of the learner's state, and of its parameters."""
-    rng, n = np.random.default_rng(0), run.config.batch_size
-    tasks = rng.integers(len(run.sequence.tasks), size=(1, n))
-    shape = (1, n, *run.space.shape)
-    data = {
-        "state": rng.normal(size=shape).astype(np.float32),
-        "action": rng.integers(run.space.valid.sum(1)[tasks]),
-        "reward": rng.normal(size=(1, n)).astype(np.float32),
-        "next_state": rng.normal(size=shape).astype(np.float32),
-        "done": rng.random((1, n)) < 0.1,
-        "task": tasks.astype(np.int32),
-        "discount": np.full((1, n), 0.95, np.float32),
-        "q": rng.normal(size=(1, n, run.space.num_actions)).astype(np.float32),
-    }
-    run.agent.end_task({name: column[:, :64] for name, column in data.items()})
-    run.agent.start_task(1, reset_optimizer=False)
-    weight, times = np.ones((1, n), np.float32), []
-    for _ in range(400):
-        start = time.perf_counter()
-        run.agent.update(data, weight, 1, 1e-3)
-        times.append(time.perf_counter() - start)
-    state = run.agent.state_dict()["learner"]
-    size = sum(array.nbytes for array in state.values())
-    return float(np.median(times[100:])), size, state["theta"].nbytes
+    """Time and memory of methods beside none, each setting in a process of its own."""
+    names = [name for name in args.variants if name.split(",")[0] in METHODS]
+    settings = product(methods_cost.MEMBERS, args.ways)
+    for members, way in () if args.table else settings:
+        in_child(methods_cost.measure, args.envs, members, way, names)
+    Console(width=140).print(methods_cost.table_of(args.envs))
 
 
 def main() -> None:
@@ -235,6 +194,8 @@ def main() -> None:
     parser.add_argument("--envs", default="CartPole,Acrobot")
     parser.add_argument("--steps", type=int, default=50_000, help="of each task")
     parser.add_argument("--part", choices=("learning", "cost"), default="learning")
+    ways = list(methods_cost.WAYS)
+    parser.add_argument("--ways", nargs="+", choices=ways, default=ways, help="of the part cost")
     names = ["separate", "joint", *variants()]
     parser.add_argument("--variants", nargs="+", choices=names, default=names)
     parser.add_argument("--seed", type=int, default=0)

@@ -12,9 +12,6 @@ that is said: pip install -e ".[bench]" has them all.
 
 import argparse
 import os
-import platform
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +21,7 @@ import speed_agreement
 import speed_default
 import speed_growth
 import speed_update
+from machine import machine
 from peers import CLOCK, CLOCKS, PEERS, Setting, run_peer
 from speed_children import in_child, in_children
 from speed_report import draw, merge, print_tables, read
@@ -152,24 +150,6 @@ PARTS: dict[str, Callable[[argparse.Namespace, Say], dict[str, Any]]] = {
 }
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers of a part were measured on, and how busy it was."""
-    import gymnasium
-    import torch
-
-    cpu = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else ():
-        if line.startswith("model name"):
-            cpu = line.split(":", 1)[1].strip()
-            break
-    return {
-        "cpu": cpu, "cores": os.cpu_count(), "load_before": os.getloadavg()[0],
-        "clock": os.environ[CLOCK], "date": time.strftime("%Y-%m-%d"),
-        "python": platform.python_version(),
-        "torch": torch.__version__, "gymnasium": gymnasium.__version__,
-    }  # fmt: skip
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", nargs="+", default=["all"], choices=[*PARTS, "all", "none"])
@@ -187,7 +167,8 @@ def main() -> None:
     os.environ[CLOCK] = args.clock
     wanted = [part for part in PARTS if part in args.part or "all" in args.part]
     for part in wanted:
-        before = machine()
+        busy = {"load_before": os.getloadavg()[0], "clock": args.clock}
+        before = machine() | busy
         merge(args.out, part, PARTS[part](args, print) | {"machine": before})
     results = read(args.out)
     print_tables(results)
