@@ -1,9 +1,10 @@
 """Q networks: a torso that sees, and a head that says what each action is worth.
 
 A network is any module with `forward(obs [batch, *shape], task [batch]) -> [batch, actions]`, or
-`[batch, actions, atoms]` where it predicts a distribution of returns. To add one: write it, and add
-a line to NETWORKS. If it has `features(obs, task) -> [batch, numbers]`, what its last layer sees,
-coresets can compare rows by that.
+`[batch, actions, atoms]` where it predicts a distribution of returns. What it says of a row depends
+on no other row, and it uses the weights of PyTorch's layers by calling these. To add one: write it,
+and add a line to NETWORKS. If it has `features(obs, task) -> [batch, numbers]`, what its last layer
+sees, coresets can compare rows by that.
 """
 
 from collections.abc import Callable
@@ -85,12 +86,13 @@ class NoisyLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the layer, [batch, inputs] -> [batch, outputs]."""
-        into, out = _squash(self.noise_in), _squash(self.noise_out)
+        into, out = squashed(self.noise_in), squashed(self.noise_out)
         weight = self.weight + self.weight_sigma * (out[:, None] * into)
         return x @ weight.T + self.bias + self.bias_sigma * out
 
 
-def _squash(noise: Tensor) -> Tensor:
+def squashed(noise: Tensor) -> Tensor:
+    """The paper's f, which shapes the noise of inputs and outputs."""
     return noise.sign() * noise.abs().sqrt()
 
 

@@ -38,27 +38,42 @@ def project(gradient: Tensor, references: Tensor, margin: float) -> Tensor:
         margin: Least share of each reference that is added where any of them is opposed.
     """
     size = gradient.shape[-1]
-    flat = gradient.double().reshape(-1, size).numpy()
-    old = references.double().reshape(len(flat), -1, size).numpy()
-    solved = [_solve(own, refs, margin) for own, refs in zip(flat, old, strict=True)]
-    result = torch.from_numpy(np.stack(solved)).to(gradient.dtype)
+    own, old = gradient.reshape(-1, 1, size), references.reshape(-1, references.shape[-2], size)
+    vectors = torch.cat([old, own], 1).double()
+    products = (vectors @ vectors.mT).numpy()
+    allowed = torch.from_numpy((products[:, -1] >= 0).all(1))
+    nearest = torch.from_numpy(_shares(products, margin))[:, None] @ vectors
+    result = torch.where(allowed[:, None, None], own, nearest.to(own.dtype))
     return result.reshape(gradient.shape)
 
 
-def _solve(gradient: np.ndarray, references: np.ndarray, margin: float) -> np.ndarray:
-    """See `project`, of one member and in double precision; NaN where an input is not finite."""
+def _shares(products: np.ndarray, margin: float) -> np.ndarray:
+    """What the nearest vector is made of: shares of the references, then of the gradient.
+
+    Args:
+        products: Dot products of the references and the gradient with each other, [members,
+            vectors, vectors]; the gradient is the last one.
+        margin: See `project`.
+
+    Returns:
+        [members, vectors]; NaN where a product is not finite.
+    """
     from scipy.optimize import nnls  # here, since it takes as long to import as all of ours
 
-    dots = references @ gradient
-    if not np.isfinite(dots).all():
-        return np.full_like(gradient, np.nan)
-    if (dots >= 0).all():
-        return gradient
-    moved = gradient + margin * references.sum(0)
-    # Only the triangle of a QR decomposition matters to the distances: tasks + 1 rows, not all.
-    triangle = np.asarray(np.linalg.qr(np.column_stack([references.T, moved]), mode="r"))
-    share, _ = nnls(triangle[:, :-1], -triangle[:, -1], maxiter=100 * len(references))
-    return moved + share @ references
+    finite = np.isfinite(products).all((1, 2))
+    products = np.where(finite[:, None, None], products, 0)
+    lengths = np.sqrt(np.diagonal(products, axis1=1, axis2=2))
+    lengths = np.where(lengths > 0, lengths, 1)
+    least = np.full_like(lengths, margin)
+    least[:, -1] = 1
+    # Only distances matter: any vectors with these products will do, and few numbers have them.
+    squares, axes = np.linalg.eigh(products / (lengths[:, :, None] * lengths[:, None]))
+    short = np.sqrt(squares.clip(min=0))[:, :, None] * axes.transpose(0, 2, 1)
+    moved = (short @ (least * lengths)[:, :, None])[:, :, 0]
+    limit = 100 * products.shape[1]
+    solved = [nnls(a[:, :-1], -b, maxiter=limit)[0] for a, b in zip(short, moved, strict=True)]
+    least[:, :-1] += solved / lengths[:, :-1]
+    return np.where(finite[:, None], least, np.nan)
 
 
 accept_members(project)

@@ -20,18 +20,29 @@ def pcgrad(model: Model) -> Method:
 
     def gradient(gradient: Tensor, theta: Tensor, state: State, batch: Batch) -> Ruled:
         tasks = torch.cat([gradient[None], task_gradients(model, theta, batch)])
-        after = surgery(tasks)
-        return torch.where(batch["old"].any(), after.sum(0), gradient), after != tasks
+        shares = surgery(tasks @ tasks.T)
+        ruled = torch.where(batch["old"].any(), shares.sum(0) @ tasks, gradient)
+        return ruled, shares != torch.eye(len(tasks), device=theta.device)
 
     return Method("pcgrad", gradient=gradient, needs_tasks=True, needs_old=True, reserves_old=True)
 
 
-def surgery(tasks: Tensor) -> Tensor:
-    """Each task's gradient without its parts against the others', [tasks, parameters]."""
-    squares = tasks.square().sum(1).clamp(min=torch.finfo(tasks.dtype).tiny)
-    projected = tasks
-    for shift in range(1, len(tasks)):
-        others = tasks.roll(-shift, 0)
-        against = (projected * others).sum(1).clamp(max=0) / squares.roll(-shift)
-        projected = projected - against[:, None] * others
-    return projected
+def surgery(products: Tensor) -> Tensor:
+    """What each task's gradient is made of after it lost its parts against the others'.
+
+    What is left of a gradient is a sum of all of them, so that their dot products are all it takes.
+
+    Args:
+        products: Dot products of the tasks' gradients, [tasks, tasks].
+
+    Returns:
+        Shares: the gradients after surgery are `shares @ gradients`, [tasks, tasks].
+    """
+    squares = products.diagonal().clamp(min=torch.finfo(products.dtype).tiny)
+    own = torch.eye(len(products), dtype=products.dtype, device=products.device)
+    shares = own
+    for shift in range(1, len(products)):
+        others = products.roll(-shift, 0)
+        against = (shares * others).sum(1).clamp(max=0) / squares.roll(-shift)
+        shares = shares - against[:, None] * own.roll(-shift, 0)
+    return shares

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from agents.choices import choice_gradients
 from agents.methods.method import Batch
 from agents.model import Model
 
@@ -26,7 +27,4 @@ def task_gradients(model: Model, theta: Tensor, batch: Batch) -> Tensor:
 def _gradients(model: Model, theta: Tensor, batch: Batch, chosen: Tensor) -> Tensor:
     """For each choice of rows, [choices, n]: gradient of their mean, as the learner weighs them."""
     share = chosen * batch["weight"] / chosen.sum(1, keepdim=True).clamp(min=1)
-    _, backward, *_ = torch.func.vjp(lambda point: model.td_loss(point, batch), theta)
-    if len(share) == 1:
-        return backward(share[0])[0][None]
-    return torch.func.vmap(lambda rows: backward(rows)[0])(share)
+    return choice_gradients(model.network, lambda at: model.td_loss(at, batch), theta, share)

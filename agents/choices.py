@@ -1,0 +1,167 @@
+"""Gradients of several choices of a batch's rows, from one pass back through the network.
+
+Rows do not act on each other: what a layer's outputs are to a row's loss (its delta) is the same
+whatever rows are chosen. Only the sums over rows, which are the gradients of the weights, differ.
+So the pass back is made once, and then one product for each layer makes its gradients of all
+choices. A network with other layers than `RULES` knows has a pass back for each choice.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from agents.flat import FlatNetwork
+from agents.networks import NoisyLinear, squashed
+
+Named = dict[str, Tensor]
+Layer = Callable[[Tensor, Tensor], Named]  # (delta, share) -> gradients of its parameters
+See = Callable[[str, nn.Module, Tensor, Tensor], Any]  # (name, layer, input, output)
+
+
+def choice_gradients(
+    network: FlatNetwork, losses: Callable[[Tensor], Tensor], theta: Tensor, share: Tensor
+) -> Tensor:
+    """Gradients of weighted sums of the rows' losses, [choices, parameters].
+
+    Args:
+        network: What `losses` calls, once.
+        losses: `losses(theta) -> [n]`, of each row; none depends on another row.
+        theta: Parameters.
+        share: Weight of each row in each sum, [choices, n].
+    """
+    if len(share) > 1 and (layers := _layers_met(network, lambda: losses(theta))):
+        return _from_deltas(network, lambda: losses(theta), layers, share)
+    _, backward, *_ = torch.func.vjp(losses, theta)
+    if len(share) == 1:
+        return backward(share[0])[0][None]
+    return torch.func.vmap(lambda rows: backward(rows)[0])(share)
+
+
+def _from_deltas(
+    network: FlatNetwork,
+    losses: Callable[[], Tensor],
+    layers: dict[str, tuple[Layer, Tensor]],
+    share: Tensor,
+) -> Tensor:
+    taps = {name: torch.zeros_like(output) for name, (_, output) in layers.items()}
+
+    def tapped(taps: Named) -> Tensor:
+        def tap(name: str, module: nn.Module, x: Tensor, output: Tensor) -> Any:
+            return _Tap.apply(output, taps[name])  # type: ignore[no-untyped-call]
+
+        with _watched(network.network, tap):
+            return losses()
+
+    rows, backward, *_ = torch.func.vjp(tapped, taps)
+    (deltas,) = backward(torch.ones_like(rows))
+    found = {
+        f"{name}.{parameter}": gradient.flatten(1)
+        for name, (layer, _) in layers.items()
+        for parameter, gradient in layer(deltas[name], share).items()
+    }
+    return torch.cat([found[name] for name in network.places()], 1)
+
+
+class _Tap(torch.autograd.Function):
+    """The first argument as it is; the gradient goes to both, as if the second were added."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, tap: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing is needed on the way back."""
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        return gradient, gradient
+
+
+def _layers_met(network: FlatNetwork, call: Callable[[], Any]) -> dict[str, tuple[Layer, Tensor]]:
+    """Each layer's rule and outputs in a call; none if a layer has no rule, or several calls."""
+    if not all(type(module) in RULES for _, module in _with_parameters(network.network)):
+        return {}
+    met: list[str] = []
+    layers = {}
+
+    def note(name: str, module: nn.Module, x: Tensor, output: Tensor) -> None:
+        met.append(name)
+        if x.dim() == 2:
+            layers[name] = RULES[type(module)](module, x), output
+
+    with _watched(network.network, note):
+        call()
+    once = sorted(met) == sorted(name for name, _ in _with_parameters(network.network))
+    return layers if once and len(layers) == len(met) else {}
+
+
+@contextmanager
+def _watched(network: nn.Module, see: See) -> Iterator[None]:
+    """Shows each layer's name, itself, its input and its output; may change the output."""
+
+    def hook(name: str) -> Any:
+        return lambda module, given, output: see(name, module, given[0], output)
+
+    layers = _with_parameters(network)
+    handles = [module.register_forward_hook(hook(name)) for name, module in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _with_parameters(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    named = network.named_modules()
+    return [(name, module) for name, module in named if module._parameters]
+
+
+def _linear(module: Any, x: Tensor) -> Layer:
+    def gradients(delta: Tensor, share: Tensor) -> Named:
+        return {"weight": _outer(delta, x, share), "bias": share @ delta}
+
+    return gradients
+
+
+def _noisy(module: Any, x: Tensor) -> Layer:
+    into, out = squashed(module.noise_in), squashed(module.noise_out)
+
+    def gradients(delta: Tensor, share: Tensor) -> Named:
+        weight, bias = _outer(delta, x, share), share @ delta
+        noisy = {"weight_sigma": weight * (out[:, None] * into), "bias_sigma": bias * out}
+        return {"weight": weight, "bias": bias} | noisy
+
+    return gradients
+
+
+def _layer_norm(module: Any, x: Tensor) -> Layer:
+    normal = nn.functional.layer_norm(x, module.normalized_shape, eps=module.eps)
+
+    def gradients(delta: Tensor, share: Tensor) -> Named:
+        return {"weight": share @ (delta * normal), "bias": share @ delta}
+
+    return gradients
+
+
+def _outer(delta: Tensor, x: Tensor, share: Tensor) -> Tensor:
+    """Each choice's sum over rows of share * (delta x^T), [choices, outputs, inputs].
+
+    The narrower side is weighed for all choices, so that one product of few long columns does.
+    """
+    weighed, other = (delta, x) if delta.shape[1] <= x.shape[1] else (x, delta)
+    left = share.T[:, :, None] * weighed[:, None]  # [n, choices, narrow]
+    found = (left.flatten(1).T @ other).unflatten(0, left.shape[1:])
+    return found if weighed is delta else found.transpose(1, 2)
+
+
+RULES: dict[type[nn.Module], Callable[[Any, Tensor], Layer]] = {
+    nn.Linear: _linear,
+    NoisyLinear: _noisy,
+    nn.LayerNorm: _layer_norm,
+}
