@@ -40,9 +40,9 @@ def project(gradient: Tensor, references: Tensor, margin: float) -> Tensor:
     size = gradient.shape[-1]
     own, old = gradient.reshape(-1, 1, size), references.reshape(-1, references.shape[-2], size)
     vectors = torch.cat([old, own], 1).double()
-    products = (vectors @ vectors.mT).numpy()
-    allowed = torch.from_numpy((products[:, -1] >= 0).all(1))
-    nearest = torch.from_numpy(_shares(products, margin))[:, None] @ vectors
+    products = (vectors @ vectors.mT).cpu().numpy()
+    allowed = torch.from_numpy((products[:, -1] >= 0).all(1)).to(own.device)
+    nearest = torch.from_numpy(_shares(products, margin)).to(own.device)[:, None] @ vectors
     result = torch.where(allowed[:, None, None], own, nearest.to(own.dtype))
     return result.reshape(gradient.shape)
 

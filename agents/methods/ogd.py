@@ -7,7 +7,7 @@ the same; Adam's step of a projected gradient is not orthogonal to anything. The
 `rows` directions per task; once it is full, as after a revisit, no more are taken.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -67,12 +67,19 @@ def within(vector: Tensor, basis: Tensor, used: Tensor) -> Tensor:
         used: How many rows are not zero, [...].
     """
     size = vector.shape[-1]
-    vectors, bases = vector.reshape(-1, size), basis.reshape(-1, *basis.shape[-2:])
-    result = torch.zeros_like(vectors)
-    for own, rows, count, part in zip(vectors, bases, used.flatten().tolist(), result, strict=True):
-        for block in rows[:count].split(max(1, IN_CACHE // size)):
-            part.addmv_(block.T, block @ own)
-    return result.reshape(vector.shape)
+    result = torch.zeros_like(vector, memory_format=torch.contiguous_format)
+    flat = (vector.reshape(-1, size), basis.reshape(-1, *basis.shape[-2:]), result.view(-1, size))
+    step, counts = max(1, IN_CACHE // size), used.flatten().tolist()
+    for own, rows, part, count in zip(*map(_array, flat), counts, strict=True):
+        for start in range(0, count, step):
+            block = rows[start : min(start + step, count)]
+            part += (block @ own) @ block
+    return result
+
+
+def _array(tensor: Tensor) -> Any:
+    """On the CPU as an array: NumPy's products with a vector read a third faster than PyTorch's."""
+    return tensor.numpy() if tensor.device.type == "cpu" else tensor
 
 
 accept_members(within)
