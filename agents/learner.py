@@ -15,7 +15,7 @@ from torch import Tensor
 
 from agents import optimizer, scales
 from agents.compiling import gradient_of
-from agents.losses import action_gap
+from agents.losses import action_gap, mean_where
 from agents.members import each_member
 from agents.methods import Method
 from agents.model import Model, taken
@@ -140,7 +140,7 @@ class Learner:
         weighted = batch["weight"] * per_row
         if not any(method.reserves_old for method in self.methods):
             return weighted.mean()
-        return (weighted * ~batch["old"]).sum() / (~batch["old"]).sum().clamp(min=1)
+        return mean_where(weighted, ~batch["old"])
 
     def penalty(self, theta: Tensor, state: LearnerState, batch: Batch) -> tuple[Tensor, Info]:
         """The methods' terms on parameters alone, of one member."""

@@ -23,3 +23,14 @@ def action_gap(q: Tensor, valid: Tensor) -> Tensor:
         return torch.zeros_like(q[..., 0])
     best = mask_invalid(q, valid).topk(2, dim=-1).values
     return torch.nan_to_num(best[..., 0] - best[..., 1], posinf=0.0)
+
+
+def mean_where(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of the values that are meant; 0 where none is."""
+    return torch.where(where, values, 0.0).sum() / where.sum().clamp(min=1)
+
+
+def task_mask(task: Tensor, num_tasks: int) -> Tensor:
+    """For each task by index, where `task` is that one, bool [tasks, *task.shape]."""
+    each = torch.arange(num_tasks, device=task.device)
+    return each.view(-1, *[1] * task.dim()) == task

@@ -10,6 +10,7 @@ the last switch, not of the time when the row was stored (as for `distill`).
 
 from torch import Tensor
 
+from agents.losses import mean_where
 from agents.methods import labels
 from agents.methods.method import Batch, Method, State
 from agents.model import Model
@@ -32,7 +33,7 @@ def clear(
         tau = labels.temperatures(model, state, batch, temperature)
         divergence = labels.divergence(q, batch, tau)
         distance = labels.best_distance(q, batch).square()
-        return labels.mean_where(policy * divergence + value * distance, labels.labelled(batch))
+        return mean_where(policy * divergence + value * distance, labels.labelled(batch))
 
     method = Method("clear", loss=loss, needs_q=True, needs_old=True)
     return labels.with_gaps(method, model)

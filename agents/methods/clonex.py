@@ -10,6 +10,7 @@ outvoted. The paper's exploration by the best old head is not part of it.
 import torch
 from torch import Tensor
 
+from agents.losses import mean_where, task_mask
 from agents.methods import labels
 from agents.methods.method import Batch, Method, State
 from agents.model import Model
@@ -46,8 +47,7 @@ def mean_of_tasks(values: Tensor, task: Tensor, where: Tensor, model: Model) -> 
         where: Which rows are meant, bool [n].
         model: Says how many tasks there are.
     """
-    of_task = torch.arange(model.num_tasks, device=task.device)[:, None] == task
-    rows = (of_task & where).to(values.dtype)  # [tasks, n]
+    rows = (task_mask(task, model.num_tasks) & where).to(values.dtype)  # [tasks, n]
     count = rows.sum(1)
     means = rows @ torch.where(where, values, 0.0) / count.clamp(min=1)
-    return labels.mean_where(means, count > 0)
+    return mean_where(means, count > 0)

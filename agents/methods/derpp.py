@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from agents.methods.distill import distill
-from agents.methods.labels import mean_where, squared_distance
+from agents.losses import mean_where
+from agents.methods.der import der
+from agents.methods.labels import squared_distance
 from agents.methods.method import Batch, Method, State
 from agents.model import Model
 
@@ -21,11 +22,12 @@ def derpp(model: Model, *, strength: float = 10.0, beta: float = 0.5) -> Method:
 
     At strength 0 it does nothing: those rows then count in the TD loss like any others.
     """
+    plain = der(model, strength=strength)
     if strength == 0:
-        return replace(distill(model, strength=0.0), name="derpp")
+        return replace(plain, name="derpp")
 
     def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
         td_loss = mean_where(batch["weight"] * model.td_loss(theta, batch), batch["old"])
         return strength * squared_distance(q, batch) + beta * td_loss
 
-    return replace(distill(model), name="derpp", loss=loss, reserves_old=True)
+    return replace(plain, name="derpp", loss=loss)

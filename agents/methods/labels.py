@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from agents.losses import action_gap, mask_invalid
+from agents.losses import action_gap, mask_invalid, mean_where, task_mask
 from agents.methods.method import Batch, Method, State
 from agents.model import Model
 
@@ -25,11 +25,6 @@ def known(batch: Batch) -> Tensor:
 def labelled(batch: Batch) -> Tensor:
     """Which rows have a label, bool [n]."""
     return known(batch).any(-1)
-
-
-def mean_where(values: Tensor, where: Tensor) -> Tensor:
-    """Mean of the values that are meant; 0 where none is."""
-    return torch.where(where, values, 0.0).sum() / where.sum().clamp(min=1)
 
 
 def squared_distance(q: Tensor, batch: Batch) -> Tensor:
@@ -89,7 +84,7 @@ def no_gaps(model: Model, theta: Tensor) -> State:
 def note_gap(model: Model, theta: Tensor, state: State, samples: Batch) -> State:
     """The state with the typical gap of the task that ends."""
     gap = typical_gap(model.q(theta, samples), samples["valid"])
-    here = torch.arange(model.num_tasks, device=theta.device) == samples["task"][0]
+    here = task_mask(samples["task"][0], model.num_tasks)
     return state | {"gap": torch.where(here, gap, state["gap"])}
 
 

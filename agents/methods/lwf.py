@@ -15,7 +15,7 @@ running task's own, so that it brakes all change.
 import torch
 from torch import Tensor
 
-from agents.methods.labels import mean_where
+from agents.losses import mean_where, task_mask
 from agents.methods.method import Batch, Method, State
 from agents.model import Model
 
@@ -43,7 +43,7 @@ def lwf(model: Model, *, strength: float = 1.0) -> Method:
         return theta, state | {"turn": state["turn"] + 1}
 
     def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
-        ended = torch.arange(model.num_tasks, device=theta.device) == samples["task"][0]
+        ended = task_mask(samples["task"][0], model.num_tasks)
         return theta, state | {"teacher": theta.clone(), "seen": state["seen"] | ended}
 
     return Method(
@@ -56,8 +56,7 @@ def earlier_tasks(state: State, batch: Batch) -> tuple[Tensor, Tensor]:
 
     The rows of the running task go through the tasks that have ended, beginning at `turn`.
     """
-    others = torch.arange(len(state["seen"]), device=batch["task"].device) != batch["task"][:, None]
-    allowed = state["seen"] & others  # [n, tasks]
+    allowed = state["seen"] & ~task_mask(batch["task"], len(state["seen"])).T  # [n, tasks]
     count = allowed.sum(1)
     number = ((~batch["old"]).cumsum(0) + state["turn"]) % count.clamp(min=1)
     # argmax of whole numbers: the first task at which the count of allowed ones exceeds `number`

@@ -10,7 +10,7 @@ shown keeps the extremes of early days.
 
 from torch import Tensor
 
-from agents.methods.labels import mean_where
+from agents.losses import mean_where
 from agents.methods.method import Batch, Method, State
 from agents.model import Model
 

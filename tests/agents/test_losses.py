@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agents.losses import action_gap, huber, mask_invalid
+from agents.losses import action_gap, huber, mask_invalid, mean_where, task_mask
 
 INF = float("inf")
 
@@ -41,3 +41,15 @@ def test_the_action_gap_is_between_the_two_best_valid_actions():
     valid = torch.tensor([[True, False, True], [True, True, True], [True, False, False]])
     assert action_gap(q, valid).tolist() == [3.0, 0.0, 0.0]
     assert action_gap(q[:, :1], valid[:, :1]).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_the_mean_is_over_what_is_meant_and_zero_where_nothing_is():
+    values = torch.tensor([1.0, float("nan"), 3.0])
+    assert mean_where(values, torch.tensor([True, False, True])) == 2
+    assert mean_where(values, torch.zeros(3, dtype=torch.bool)) == 0
+
+
+def test_of_each_task_the_rows_that_are_of_it_are_told():
+    rows = task_mask(torch.tensor([2, 0, 2]), 3)
+    assert rows.tolist() == [[False, True, False], [False] * 3, [True, False, True]]
+    assert task_mask(torch.tensor(1), 3).tolist() == [False, True, False]

@@ -20,12 +20,6 @@ def test_a_row_is_labelled_if_any_of_its_actions_is():
     assert labels.labelled(stored).tolist() == [True, False]
 
 
-def test_the_mean_is_over_what_is_meant_and_zero_where_nothing_is():
-    values = torch.tensor([1.0, NAN, 3.0])
-    assert labels.mean_where(values, torch.tensor([True, False, True])) == 2
-    assert labels.mean_where(values, torch.zeros(3, dtype=torch.bool)) == 0
-
-
 def test_the_policy_of_a_gap_of_log_three_is_three_to_one():
     q = torch.tensor([[2 * math.log(3), 0.0, 100.0]])
     valid = torch.tensor([[True, True, False]])
