@@ -42,6 +42,8 @@ def project(gradient: Tensor, references: Tensor, margin: float) -> Tensor:
     vectors = torch.cat([old, own], 1).double()
     products = (vectors @ vectors.mT).cpu().numpy()
     allowed = torch.from_numpy((products[:, -1] >= 0).all(1)).to(own.device)
+    if allowed.all():
+        return gradient.clone()
     nearest = torch.from_numpy(_shares(products, margin)).to(own.device)[:, None] @ vectors
     result = torch.where(allowed[:, None, None], own, nearest.to(own.dtype))
     return result.reshape(gradient.shape)
