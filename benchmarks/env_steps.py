@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from envs import SharedSpace, Task, TaskEnvs, find_task
-from envs.backends import make_native, native_id
+from envs.backends import make_native
 
 BACKENDS = ("native", "sync", "async", "envpool")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -42,7 +42,7 @@ def seed(env: int, episode: int) -> int:
 def alone(task: Task, num_envs: int) -> dict[str, tuple[Step, Callable[[], None]]]:
     """Vector environments without us around them: (step, close)."""
     found: dict[str, Any] = {}
-    if native_id(task.env_id):
+    if task.has_native:
         found["native, alone"] = make_native(task.env_id, num_envs, {}, AutoresetMode.NEXT_STEP)
     found["sync, alone"] = gym.make_vec(task.env_id, num_envs, "sync", disable_env_checker=True)
     try:

@@ -14,17 +14,18 @@ Vectorization = Literal["auto", "sync", "async", "native", "envpool"]
 
 
 def choose_backend(
-    env_id: str, vectorization: Vectorization, kwargs: Mapping[str, Any]
+    env_id: str, num_envs: int, vectorization: Vectorization, kwargs: Mapping[str, Any]
 ) -> Vectorization:
-    """What `vectorization` means for an environment: never `auto`.
+    """What `vectorization` means for so many copies of an environment: never `auto`.
 
     Raises:
         ValueError: The environment cannot be stepped so, or EnvPool is not installed.
     """
+    native = native_kind(env_id)
     match vectorization:
         case "auto":
-            return "native" if native_id(env_id) else "sync"
-        case "native" if native_id(env_id) is None:
+            return "native" if native and num_envs >= native.pays_from else "sync"
+        case "native" if native is None:
             raise ValueError(
                 f"{env_id} has no native vectorization; those that have: "
                 f"{', '.join(NATIVE)}: use --vectorization auto"
@@ -53,7 +54,7 @@ def make_backend(
     Raises:
         ValueError: See `choose_backend`.
     """
-    backend = choose_backend(env_id, vectorization, kwargs)
+    backend = choose_backend(env_id, num_envs, vectorization, kwargs)
     if backend == "native":
         return make_native(env_id, num_envs, kwargs, AutoresetMode.DISABLED)
     if backend == "envpool":
@@ -74,7 +75,7 @@ def make_native(
 ) -> VectorEnv[Any, Any, Any]:
     """A native vector environment with the time limit that `env_id` is registered with."""
     return gym.make_vec(
-        native_id(env_id) or env_id,
+        NATIVE.get(env_id, env_id),
         num_envs=num_envs,
         vectorization_mode="vector_entry_point",
         max_episode_steps=gym.spec(env_id).max_episode_steps,
@@ -83,19 +84,17 @@ def make_native(
     )
 
 
-def native_id(env_id: str) -> str | None:
-    """The id whose vector entry point steps this environment natively; None: there is none.
+def native_kind(env_id: str) -> type[NativeVectorEnv] | None:
+    """The vector environment that steps this environment natively; None: there is none.
 
-    That is one of `NATIVE`, or the id itself if it is registered with a `NativeVectorEnv`.
+    That is the one registered under the id's name in `NATIVE`, or else under the id itself.
     """
-    if env_id in NATIVE:
-        return NATIVE[env_id]
-    entry = gym.spec(env_id).vector_entry_point
-    if entry is None or gym.spec(env_id).additional_wrappers:
+    spec = gym.spec(NATIVE.get(env_id, env_id))
+    entry = spec.vector_entry_point
+    if entry is None or spec.additional_wrappers:
         return None
     try:
-        made_by = load_env_creator(entry) if isinstance(entry, str) else entry
+        kind: Any = load_env_creator(entry) if isinstance(entry, str) else entry
     except ImportError:  # of a library that is not installed
         return None
-    is_native = isinstance(made_by, type) and issubclass(made_by, NativeVectorEnv)
-    return env_id if is_native else None
+    return kind if isinstance(kind, type) and issubclass(kind, NativeVectorEnv) else None

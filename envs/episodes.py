@@ -44,7 +44,7 @@ def make_episodes(task: Task, space: SharedSpace, index: int, native: bool) -> E
         index: The task's place in it.
         native: Whether native ones are wanted.
     """
-    if native and task.backend() == "native":
+    if native and task.has_native:
         return NativeEpisodes(task, space, index)
     return SingleEpisodes(task, space, index)
 

@@ -9,7 +9,13 @@ import gymnasium as gym
 from gymnasium.envs.registration import find_highest_version, get_env_id, parse_env_id
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from envs.backends import Vectorization, choose_backend, make_backend, make_native
+from envs.backends import (
+    Vectorization,
+    choose_backend,
+    make_backend,
+    make_native,
+    native_kind,
+)
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,18 @@ class Task:
         mode: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
         return gym.make(self.env_id, disable_env_checker=True, **mode, **self.kwargs)
 
-    def backend(self, vectorization: Vectorization = "auto") -> Vectorization:
-        """What steps many copies: `auto` is `native` where there is such, else `sync`.
+    @property
+    def has_native(self) -> bool:
+        """Whether there are native environments of it."""
+        return native_kind(self.env_id) is not None
+
+    def backend(self, num_envs: int, vectorization: Vectorization = "auto") -> Vectorization:
+        """What steps so many copies: `auto` is `native` where that is faster, else `sync`.
 
         Raises:
             ValueError: The task cannot be stepped so, or EnvPool is not installed.
         """
-        return choose_backend(self.env_id, vectorization, self.kwargs)
+        return choose_backend(self.env_id, num_envs, vectorization, self.kwargs)
 
     def make_vec(self, num_envs: int, vectorization: Vectorization = "auto") -> VectorEnv:
         """`num_envs` environments stepped together; who steps them resets them (no autoreset).
@@ -51,7 +62,7 @@ class Task:
         return make_backend(self.env_id, num_envs, vectorization, self.kwargs)
 
     def make_native(self, num_envs: int) -> VectorEnv:
-        """The same for a task whose backend is native, but resetting themselves (NEXT_STEP)."""
+        """The same for a task that has native ones, but resetting themselves (NEXT_STEP)."""
         return make_native(self.env_id, num_envs, self.kwargs, AutoresetMode.NEXT_STEP)
 
     @property

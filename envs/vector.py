@@ -53,7 +53,7 @@ class TaskEnvs:
         vectorization: Vectorization = "auto",
     ) -> None:
         self.task, self.space, self.num_envs, self.task_index = task, space, num_envs, task_index
-        self.backend = task.backend(vectorization)
+        self.backend = task.backend(num_envs, vectorization)
         self._seed = seed
         self._envs = task.make_vec(num_envs, self.backend)
         self._first_action = space.first_action[task_index]

@@ -84,8 +84,8 @@ class RunOptions:
     num_envs: int = 8
     """Environments of each member."""
     vectorization: Vectorization = "auto"
-    """What steps environments: `native` is ours, in NumPy, and `auto` takes it where there is such,
-    else `sync`; `async` has a process for each; `envpool` needs the extra `envpool`."""
+    """What steps environments: `native` is ours, in NumPy, and `auto` takes it where there is such
+    and it is faster than `sync`; `async` has a process for each; `envpool` needs that extra."""
     eval_interval: int = 5_000
     """Environment steps between two evaluations of every task; 0: at switches only."""
     eval_episodes: int = 20

@@ -74,6 +74,7 @@ class Run:
     Attributes:
         fixed: Fields of the configuration that the agent could not leave as they were given.
         memory_needed: What all members will take, in words.
+        stepped_by: What steps each task's environments, in words.
     """
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:
@@ -82,8 +83,7 @@ class Run:
         self.folder = folder
         self.sequence = parse_sequence(config.envs, config.steps)
         self.space = SharedSpace.of(self.sequence.tasks)
-        for each in self.sequence.tasks:
-            each.backend(config.vectorization)  # refused now, not when its turn comes
+        self.stepped_by = self._stepped_by()  # refused now, not when a task's turn comes
         self._check_network()
         one = self._agent([config.seed])
         columns = columns_of(config, self.space, one.needs_q)
@@ -143,9 +143,8 @@ class Run:
             return episode_seed(self.seeds[member], Use.EPISODE, stage, own, episode)
 
         task = self.sequence.tasks[self.stage.task]
-        count = self.config.seeds * num_envs
         backend = self.config.vectorization
-        return TaskEnvs(task, self.space, seed, count, self.stage.task, backend)
+        return TaskEnvs(task, self.space, seed, self._all_envs, self.stage.task, backend)
 
     def per_member(self, flat: np.ndarray) -> np.ndarray:
         """[members * envs, ...] -> [members, envs, ...]."""
@@ -222,6 +221,16 @@ class Run:
                 raise
             reason = str(error).rpartition("Allocator: ")[2]
             raise ValueError(f"the agent does not fit into memory: {reason}") from error
+
+    @property
+    def _all_envs(self) -> int:
+        """Environments of all members."""
+        return self.config.seeds * self.config.num_envs
+
+    def _stepped_by(self) -> str:
+        asked, tasks = self.config.vectorization, self.sequence.tasks
+        found = (f"{each.name} {each.backend(self._all_envs, asked)}" for each in tasks)
+        return f"environments, {self._all_envs} at a time: {', '.join(found)}"
 
     def _check_network(self) -> None:
         if (self.config.network == "cnn") != self.space.is_image:

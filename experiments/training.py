@@ -57,6 +57,7 @@ def train(config: Config, screen: Screen | None = None) -> Result:
     run, tracker = new_run(config) if config.resume is None else resumed_run(config)
     torch.set_num_threads(int(run.config.threads))
     LOG.info(run.memory_needed)
+    LOG.info(run.stepped_by)
     LOG.info(how_updates_run(run.config, run.total_steps, run.agent.compiled))
     monitor = Monitor(run, tracker, screen or Screen())
     try:

@@ -68,6 +68,7 @@ class AcrobotVector(NativeVectorEnv):
     """Many `Acrobot`, stepped together; `physics` are what it takes."""
 
     world = Acrobot
+    pays_from = 3
     first_state = (-0.1, 0.1)
     single: Acrobot
 

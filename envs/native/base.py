@@ -33,6 +33,8 @@ class NativeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
     world: ClassVar[type[gym.Env[Any, Any]]]
     """The single environment's class, which takes the physics."""
+    pays_from: ClassVar[int] = 1
+    """From how many copies on this is faster than single environments one after the other."""
     first_state: tuple[float, float]
     """Bounds of an episode's first state, where `reset` is given none."""
 

@@ -50,6 +50,7 @@ class CartPoleVector(NativeVectorEnv):
     """Many `CartPole`, stepped together; `physics` are what it takes."""
 
     world = CartPole
+    pays_from = 2
     first_state = (-0.05, 0.05)
     single: CartPole
 

@@ -7,7 +7,7 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec
 from gymnasium.vector import SyncVectorEnv
 
 from envs import SharedSpace, Task, TaskEnvs, Vectorization, find_task
-from envs.backends import native_id
+from envs.backends import native_kind
 from envs.native import CartPoleVector, NativeVectorEnv
 from envs.workers import WorkerEnvs
 
@@ -64,11 +64,25 @@ def opened():
     ],
 )
 def test_auto_is_native_where_there_is_such(name, backend):
-    assert find_task(name).backend("auto") == backend
+    assert find_task(name).backend(8, "auto") == backend
+
+
+@pytest.mark.parametrize(
+    ("name", "fewest"), [("CartPole-v0", 2), ("Acrobot", 3), ("MountainCar", 1)]
+)
+def test_auto_is_native_from_as_many_copies_as_that_pays_for(name, fewest):
+    found = [find_task(name).backend(copies) for copies in (1, 2, 3)]
+    assert found == ["native" if copies >= fewest else "sync" for copies in (1, 2, 3)]
+
+
+def test_auto_makes_what_it_says_for_a_single_copy(opened):
+    envs = opened(find_task("Acrobot"), "auto", 1)
+    assert envs.backend == "sync"
+    assert isinstance(envs._envs, SyncVectorEnv)
 
 
 def test_auto_is_native_for_any_id_registered_with_a_native_vector_environment(moon, opened):
-    assert moon.backend() == "native"
+    assert moon.backend(3) == "native"
     envs = opened(moon, "auto")
     assert isinstance(envs._envs, CartPoleVector)
     assert envs._envs.single.gravity == 1.6
@@ -78,7 +92,7 @@ def test_auto_is_native_for_any_id_registered_with_a_native_vector_environment(m
 def test_an_environment_with_wrappers_of_its_own_is_not_native(moon, monkeypatch):
     wrapper = WrapperSpec("Wrapper", "gymnasium:Wrapper", {})
     monkeypatch.setattr(OURS, "additional_wrappers", (wrapper,))
-    assert native_id(OURS.id) is None
+    assert native_kind(OURS.id) is None
 
 
 @pytest.mark.parametrize(
@@ -93,7 +107,7 @@ def test_a_backend_is_what_its_name_says(vectorization, kind, opened):
 
 def test_native_is_refused_where_there_is_no_such():
     with pytest.raises(ValueError, match=r"^LunarLander-v3 has no native vectorization; .*\Z"):
-        find_task("LunarLander").backend("native")
+        find_task("LunarLander").backend(1, "native")
 
 
 @pytest.mark.parametrize("name", ["CartPole-v0", "CartPole", "Acrobot", "MountainCar"])

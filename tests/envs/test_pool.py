@@ -11,7 +11,7 @@ from envs import SharedSpace, Task, TaskEnvs, find_task
 def test_without_envpool_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "envpool", None)
     with pytest.raises(ValueError, match=r"pip install 'retain-rl\[envpool\]'\Z"):
-        find_task("CartPole").backend("envpool")
+        find_task("CartPole").backend(2, "envpool")
 
 
 @pytest.fixture
@@ -86,4 +86,4 @@ def test_resuming_within_a_stage_is_refused_with_a_cure(pooled):
 def test_what_envpool_does_not_have_is_refused(task, message):
     pytest.importorskip("envpool")
     with pytest.raises(ValueError, match=f"^{message}"):
-        task.backend("envpool")
+        task.backend(2, "envpool")

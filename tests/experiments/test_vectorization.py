@@ -12,6 +12,7 @@ from envs import SharedSpace, parse_sequence
 from experiments import Config, Stopped, train
 from experiments.command import run_command
 from experiments.evaluation import Evaluator
+from experiments.run import Run
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 SHORT = {
@@ -48,6 +49,15 @@ def test_evaluations_are_the_same_in_native_environments(config):
         evaluator.close()
     assert scores[0] == scores[1]
     assert len(np.unique(scores[0][0])) == 4
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [(1, "1 at a time: CartPole sync, MountainCar native"), (2, "2 at a time: CartPole native, M")],
+)
+def test_what_steps_each_task_is_said(members, said, config):
+    run = Run(config(envs="CartPole,MountainCar", seeds=members, num_envs=1))
+    assert run.stepped_by.startswith(f"environments, {said}")
 
 
 FAILING = """
