@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 
 def normalize(
@@ -68,13 +67,16 @@ def learned_scores(scores: np.ndarray, stages: Sequence[int]) -> np.ndarray:
 
 def interval(values: np.ndarray) -> dict[str, float | None]:
     """Mean and 95% t-interval over members; nan members are left out."""
+    from scipy.special import stdtrit  # here, since it takes long to import
+
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return {"mean": None, "low": None, "high": None}
     mean = float(values.mean())
     if len(values) == 1:
         return {"mean": mean, "low": None, "high": None}
-    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    error = values.std(ddof=1) / len(values) ** 0.5
+    half = float(stdtrit(len(values) - 1, 0.975) * error)
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 

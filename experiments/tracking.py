@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
-from experiments import figures
 from experiments.loop import exploration, step_size
 from experiments.metrics import normalize
 from experiments.run import Run
@@ -23,6 +20,8 @@ class Tracker:
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # here: `--help` need not wait for it
+
         self._writer = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
 
     def start(self, run: Run) -> None:
@@ -72,6 +71,8 @@ class Tracker:
 
     def pictures(self, run: Run, reference: list[float]) -> None:
         """The score matrix and the curves so far."""
+        from experiments import figures  # here, since Matplotlib takes long to import
+
         scores = np.array(run.history.scores).mean(1)
         shares = normalize(scores, run.history.random, reference)
         names, rows = run.sequence.names, row_names(run)
@@ -83,6 +84,8 @@ class Tracker:
 
     def finish(self, run: Run, metrics: dict[str, dict[str, float | None]]) -> None:
         """The outcome beside the configuration (HParams)."""
+        from torch.utils.tensorboard.summary import hparams
+
         simple = (bool, int, float, str)
         config = {k: v for k, v in run.config.to_json().items() if isinstance(v, simple)}
         outcome = {f"hparam/{k}": v["mean"] for k, v in metrics.items() if v["mean"] is not None}

@@ -96,11 +96,12 @@ def test_importing_has_no_side_effects(tmp_path):
 import os, sys
 before = os.getcwd()
 import buffers
-assert not {"torch", "gymnasium", "numba"} & set(sys.modules)
+assert not {"torch", "gymnasium", "numba", "scipy"} & set(sys.modules)
 import envs
-assert not {"torch", "numba"} & set(sys.modules)
-import agents, experiments
+assert not {"torch", "numba", "scipy"} & set(sys.modules)
+import agents, experiments.command
 assert not {"stable_baselines3", "sb3_contrib"} & set(sys.modules)
+assert not {"matplotlib", "scipy", "tensorboard", "moviepy"} & set(sys.modules)
 assert os.getcwd() == before, os.getcwd()
 """
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
