@@ -80,6 +80,11 @@ class Buffer(StoredRows):
         """Rows that `sample` draws from."""
         return len(self)
 
+    @property
+    def needs_feedback(self) -> bool:
+        """Whether `feedback` changes anything."""
+        return type(self).feedback is not Buffer.feedback
+
     def add(self, rows: Mapping[str, Any]) -> np.ndarray:
         """Offer a batch of rows, arrays [n, ...] or dicts of them by column name; all is copied.
 

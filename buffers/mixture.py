@@ -11,8 +11,9 @@ from buffers.buffer import Buffer
 from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors, checked_index
 from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
+from buffers.reservoir import nowhere
 from buffers.rows import Intake, as_rows
-from buffers.storage import copied
+from buffers.storage import NONE, copied
 from buffers.views import contents
 
 Part = Union[Buffer, "MixtureBuffer"]
@@ -69,6 +70,11 @@ class MixtureBuffer:
         )
 
     @property
+    def needs_feedback(self) -> bool:
+        """Whether a part needs it."""
+        return any(part.needs_feedback for part in self._parts)
+
+    @property
     def seen(self) -> int:
         """Rows ever offered to `add`."""
         return self._seen
@@ -88,11 +94,11 @@ class MixtureBuffer:
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
-        index = np.full(rows.n, -1)
-        for number in reversed(range(len(self._parts))):
+        count, index = len(self._parts), nowhere(rows.n)
+        for number in reversed(range(count)):
             slots = self._parts[number]._insert(rows)
-            index = np.where(slots >= 0, slots * len(self._parts) + number, index)
-        self._seen += len(index)
+            np.copyto(index, slots * count + number, where=slots > NONE)
+        self._seen += rows.n
         return index
 
     def sample(self, n: int, out: Mapping[str, Any] | None = None) -> Sample:
@@ -103,9 +109,12 @@ class MixtureBuffer:
         return any(part._corrects() for part in self._parts)
 
     def _sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
+        turns = self._turns_of(n)
+        if len(turns) == 1:
+            return self._sample_of(turns[0][0], n, out)
         whole = out if isinstance(out, Batch) and out.fits(self._layout, n) else self.batch(n)
         index, weight = np.empty(n, np.int64), np.empty(n, np.float32)
-        for number, (rows, hand) in self._turns_of(n):
+        for number, (rows, hand) in turns:
             own = self._parts[number]._sample(len(rows), hand)
             index[rows] = own.index * len(self._parts) + number
             weight[rows] = own.weight
@@ -116,19 +125,24 @@ class MixtureBuffer:
             data = copied(data, flat(out))
         return Sample(nested(data) if self._layout.nested else data, index, weight)
 
+    def _sample_of(self, number: int, n: int, out: Mapping[str, np.ndarray] | None) -> Sample:
+        """Draw all rows from one part."""
+        own = self._parts[number]._sample(n, out)
+        return own._replace(index=own.index * len(self._parts) + number)
+
     def batch(self, n: int) -> Batch:
         """Return arrays, by column name, for `sample` to write `n` rows into again and again."""
         return self._layout.batch(n)
 
     def _turns_of(self, n: int) -> list[Turn]:
         """Deal `n` rows to the parts that get some; what was dealt once is dealt again."""
-        can = np.array([part.drawable > 0 for part in self._parts])
-        if not can.any():
+        can = [part.drawable > 0 for part in self._parts]
+        if not any(can):
             raise ValueError("cannot sample from an empty buffer; add rows first")
-        shares = np.where(can, self._shares, 0.0)
-        shares = shares if shares.any() else can.astype(float)
-        key = (n, *can.tolist())
+        key = (n, *can)
         if key not in self._turns:
+            shares = np.where(can, self._shares, 0.0)
+            shares = shares if shares.any() else np.array(can, float)
             dealt = enumerate(turns(shares / shares.sum(), n))
             self._turns[key] = [
                 (number, (rows, self.batch(len(rows)))) for number, rows in dealt if len(rows)
@@ -136,11 +150,13 @@ class MixtureBuffer:
         return self._turns[key]
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
-        """Tell each part how wrong the learner was on its rows at `index`.
+        """Tell each part how wrong the learner was on its rows at `index`, if one needs to know.
 
         Raises:
             ValueError: as of `Prioritized.feedback`; no part is told anything then.
         """
+        if not self.needs_feedback:
+            return
         index, td_error = checked_errors(index, td_error)
         for part, rows, slots in self._by_part(index):
             part.feedback(slots, td_error[rows])

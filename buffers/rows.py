@@ -1,6 +1,7 @@
 """Rows on their way into a buffer: checked once, then handed from one buffer to the next."""
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from math import isfinite
 from typing import Any
 
@@ -11,6 +12,7 @@ from buffers.columns import REQUIRED, Column, check_names, checked_values, must_
 from buffers.layout import Batch, Layout, Records
 from buffers.nested import flat, root
 
+MANY = 1 << 18  # bytes of rows that do not stay in the cache until they are stored
 FEW = 40  # values that are summed sooner in Python than in NumPy
 
 
@@ -36,6 +38,7 @@ class Rows(Mapping[str, np.ndarray]):
         self.given, self.packed = given, packed
         self._columns = columns
         self._room: Batch | None = None  # where to pack the rows
+        self._runs: tuple[tuple[int, ...], list[Rows]] = (), []  # of the last `runs`
 
     def __getitem__(self, name: str) -> np.ndarray:
         if (values := self.given.get(name)) is not None:
@@ -92,6 +95,15 @@ class Rows(Mapping[str, np.ndarray]):
             return Rows(self._columns, {k: v[which] for k, v in self.given.items()})
         return Rows(self._columns, {k: v.take(which, axis=0) for k, v in self.given.items()})
 
+    def runs(self, layout: Layout, edges: tuple[int, ...]) -> list["Rows"]:
+        """Return the rows between every two edges, packed in one go if they are few."""
+        if layout.apart or self.n * layout.row_bytes > MANY:
+            return [self.some(slice(*ends)) for ends in pairwise(edges)]
+        self.pack(layout)
+        if self._runs[0] != edges:  # else they are where they were the last time
+            self._runs = edges, [self.some(slice(*ends)) for ends in pairwise(edges)]
+        return self._runs[1]
+
     def taken(self, name: str, which: np.ndarray) -> np.ndarray | float:
         """A column of some of the rows, or the one value that all of them have there."""
         values = self.given.get(name)
@@ -129,9 +141,13 @@ class Intake:
     def checked(self, rows: Mapping[str, ArrayLike]) -> Rows:
         """Return the rows with every column as an array [n, *shape] of its dtype.
 
+        Rows that were checked for a buffer of the same columns are returned as they are.
+
         Raises:
             ValueError: a column is unknown, missing, or not what `checked_values` accepts.
         """
+        if isinstance(rows, Rows):
+            return rows
         if self._nested:
             rows = flat(rows)
         if self._form is not None and (taken := self._form.take(rows)) is not None:

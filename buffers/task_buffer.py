@@ -11,6 +11,7 @@ from buffers.buffer import Buffer, Common, uniform
 from buffers.columns import checked_errors
 from buffers.reservoir import ReservoirBuffer
 from buffers.rows import Rows, as_rows
+from buffers.storage import NONE
 
 MakePart = Callable[..., Buffer]
 
@@ -49,7 +50,8 @@ class TaskBuffer(Buffer):
         self._shared, self._draw_current = shared, draw_current
         self._parts: dict[int, Buffer] = {}  # by task, in the order of their blocks
         self._current: int | None = None
-        self._make(1)  # refuses now what it would refuse when the first row comes
+        # Refuses now what it would refuse when the first row comes.
+        self._needs_feedback = self._make(1).needs_feedback
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
@@ -77,7 +79,12 @@ class TaskBuffer(Buffer):
     @property
     def drawable(self) -> int:
         """Rows that `sample` draws from: those of all tasks but the current one."""
-        return int(self._eligible().sum())
+        return sum(self._eligible())
+
+    @property
+    def needs_feedback(self) -> bool:
+        """Whether the tasks' buffers need it."""
+        return self._needs_feedback
 
     def end_task(self) -> None:
         """Take note that the current task ends here: its rows can be drawn from now on."""
@@ -138,8 +145,8 @@ class TaskBuffer(Buffer):
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
-        task = rows["task"]
-        n, tasks = len(task), distinct(task)
+        n, task = rows.n, rows["task"]
+        tasks = distinct(task)
         self._make_room(tasks)
         if later := [value for value in tasks[1:] if value not in self._parts]:
             # Blocks may shrink between the rows before a new task and those from it on.
@@ -149,31 +156,45 @@ class TaskBuffer(Buffer):
             return self._slots_of_newest(n)
         if self._storage.count_to(self.seen + n):
             self._lay_out()
-        slots = np.full(n, -1)
-        for value in tasks:
-            mine = np.flatnonzero(task == value)
-            own = rows if len(mine) == n else rows.some(mine)
-            slots[mine] = self._insert_of(value, own)
-            self._parts[value]._number(self.seen + mine)
-            self._current = value if mine[-1] == n - 1 else self._current
-        kept = np.flatnonzero(slots >= 0)
-        self._storage.born[slots[kept]] = self.seen + kept
+        if len(tasks) == 1:  # nearly always
+            slots = self._insert_of(tasks[0], rows, np.arange(self.seen, self.seen + n))
+        else:
+            slots = self._insert_each(tasks, rows)
+        self._current = int(task[-1]) if n else self._current
         self.seen += n
         self._added += n
         self._commit()
         return slots
 
-    def _insert_of(self, task: int, rows: Rows) -> np.ndarray:
-        """Store rows of one task."""
+    def _insert_each(self, tasks: list[int], rows: Rows) -> np.ndarray:
+        """Store rows of several tasks, or none."""
+        slots, task = np.empty(rows.n, np.int64), rows["task"]
+        for value in tasks:
+            mine = np.flatnonzero(task == value)
+            slots[mine] = self._insert_of(value, rows.some(mine), self.seen + mine)
+        return slots
+
+    def _insert_of(self, task: int, rows: Rows, born: np.ndarray) -> np.ndarray:
+        """Store rows of one task, which have these places in the stream of all rows, int64 [n]."""
         if task not in self._parts:
             self._open(task)
-        slots = self._parts[task]._insert(rows)
-        first = list(self._parts).index(task) * self.rows_per_task
-        return np.where(slots >= 0, first + slots, -1)
+        part, first = self._parts[task], list(self._parts).index(task) * self.rows_per_task
+        slots = part._insert(rows)
+        part._number(born)
+        kept = (slots > NONE).nonzero()[0]
+        if not len(kept):
+            return slots
+        own = slots.take(kept) + first
+        self._storage.born[own] = born.take(kept)
+        if len(kept) == rows.n:
+            return own
+        slots = slots.copy()
+        slots[kept] = own
+        return slots
 
     def _make_room(self, tasks: list[int]) -> None:
         """Let storage grow for the tasks that are new, before anything else changes."""
-        number = len(self._parts.keys() | set(tasks))
+        number = len(self._parts) + sum(task not in self._parts for task in tasks)
         if self._shared and number > self._capacity:
             raise ValueError(f"{self._capacity} rows are too few for {number} tasks; hold more")
         self._grow(number)
@@ -223,16 +244,15 @@ class TaskBuffer(Buffer):
     def _quota(self, tasks: int) -> int:
         return self._capacity // max(tasks, 1) if self._shared else self._capacity
 
-    def _eligible(self) -> np.ndarray:
+    def _eligible(self) -> list[int]:
         """Rows of each block that can be drawn."""
-        rows = [
+        return [
             0 if task == self._current and not self._draw_current else part.drawable
             for task, part in self._parts.items()
         ]
-        return np.array(rows, np.int64)
 
     def _draw(self, n: int) -> np.ndarray:
-        end = self._eligible().cumsum()
+        end = np.cumsum(self._eligible())
         block = end.searchsorted(uniform(self._rng, float(end[-1]), n), side="right")
         slots = np.empty(n, np.int64)
         for number, part in enumerate(self._parts.values()):

@@ -10,6 +10,7 @@ from agents import Agent
 from buffers import Column, Memory, Sample
 from buffers.columns import needs_of
 from buffers.layout import Batch, Layout
+from buffers.rows import Intake
 from buffers.views import CELLS_LOOKED_AT, coverage
 from envs import SharedSpace
 from experiments.config import Config
@@ -35,7 +36,9 @@ class Memories:
 
     def __init__(self, buffers: Sequence[Memory], num_envs: int) -> None:
         self.buffers = list(buffers)
-        self._num_envs = num_envs
+        self._firsts = np.arange(len(self.buffers) + 1) * num_envs  # environments of members
+        self._layout = Layout(self.columns)
+        self._intake = Intake(self._layout)
         self._room: Sample | None = None  # of the last sample, and each member's part of it
         self._parts: list[Batch] = []
 
@@ -74,11 +77,13 @@ class Memories:
             if len(env):
                 self.buffers[0].add(rows)
             return
-        edges = np.arange(len(self.buffers) + 1) * self._num_envs
-        cuts = np.searchsorted(env, edges)
-        for buffer, first, last in zip(self.buffers, cuts, cuts[1:], strict=False):
-            if last > first:
-                buffer.add({name: column[first:last] for name, column in rows.items()})
+        if not len(env):
+            return
+        checked = self._intake.checked(rows)
+        edges = tuple(env.searchsorted(self._firsts).tolist())
+        for buffer, own in zip(self.buffers, checked.runs(self._layout, edges), strict=True):
+            if own.n:
+                buffer.add(own)
 
     def __len__(self) -> int:
         """Rows of the member that has fewest."""
@@ -152,7 +157,7 @@ class Memories:
 
     def _allocate(self, n: int) -> Sample:
         """Room for `n` rows of every member; a row's columns lie side by side, as in a buffer."""
-        shape, layout = (len(self.buffers), n), Layout(self.columns)
+        shape, layout = (len(self.buffers), n), self._layout
         records = [np.empty(shape, raw.dtype) for raw in layout.batch(1).records]
         members = range(len(self.buffers))
         self._parts = [Batch(layout, [raw[k] for raw in records]) for k in members]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from buffers import HybridBuffer
+from buffers import CoresetBuffer, HybridBuffer, PrioritizedBuffer, ReservoirBuffer
 
 
 @pytest.fixture
@@ -145,3 +145,21 @@ def test_rows_of_the_current_task_are_drawn_from_memory_on_request(make_rows, sh
     assert (sample.index % 2 == 1).sum() == 20
     assert sample.data["action"][sample.index % 2 == 0].min() >= 96
     assert sample.data["action"][sample.index % 2 == 1].min() < 96
+
+
+@pytest.mark.parametrize(
+    ("kinds", "needed"),
+    [
+        ({}, False),
+        ({"recent_kind": PrioritizedBuffer}, True),
+        ({"kind": CoresetBuffer}, True),
+        ({"kind": ReservoirBuffer}, False),
+    ],
+)
+def test_errors_are_looked_at_where_a_part_makes_use_of_them(kinds, needed, make_rows, shape):
+    buffer = HybridBuffer(4, rows_per_task=8, **kinds, **shape)
+    buffer.add(make_rows(0, 4))
+    assert buffer.needs_feedback == needed
+    if needed:
+        with pytest.raises(ValueError, match="expected finite TD errors"):
+            buffer.feedback(buffer.rows(), np.full(len(buffer), np.nan))

@@ -1,9 +1,19 @@
 """The members' buffers as one."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
-from buffers import BUFFERS, MEMORIES, RECENT, HybridBuffer, PrioritizedBuffer, ReplayBuffer
+from buffers import (
+    BUFFERS,
+    MEMORIES,
+    RECENT,
+    Column,
+    HybridBuffer,
+    PrioritizedBuffer,
+    ReplayBuffer,
+)
 from experiments.checkpoint import load_checkpoint, save_checkpoint
 from experiments.loop import end_task, learn_task, start_task
 from experiments.memories import Memories
@@ -11,6 +21,8 @@ from experiments.memories import Memories
 
 class Buffer:
     """Notes what it is told."""
+
+    columns: ClassVar = {"action": Column((), np.int64)}
 
     def __init__(self):
         self.added, self.told = [], []
@@ -46,6 +58,32 @@ def test_every_member_gets_the_rows_of_its_own_environments():
     memories.add({"action": np.array([10, 11, 12, 13])}, np.array([0, 0, 1, 5]))
     assert [buffer.added for buffer in memories.buffers] == [[10, 11, 12], [], [13]]
     assert len(memories) == 0  # of the member that has fewest
+
+
+@pytest.mark.parametrize("most", [0, 2**18])  # bytes that are packed for all members together
+@pytest.mark.parametrize("kind", [ReplayBuffer, HybridBuffer])
+def test_a_member_holds_what_it_would_hold_alone(kind, most, monkeypatch, same_bits):
+    monkeypatch.setattr("buffers.rows.MANY", most)
+    rng = np.random.default_rng(0)
+    make = [lambda seed=seed: kind(9, state=Column((2,)), seed=seed) for seed in range(3)]
+    memories, alone = Memories([each() for each in make], num_envs=4), [each() for each in make]
+    for step in range(40):
+        env = np.arange(12) if step % 4 else np.sort(rng.choice(12, 7, replace=False))
+        rows = {
+            "state": rng.normal(size=(len(env), 2)).astype(np.float32),
+            "action": rng.integers(5, size=len(env)),
+            "reward": np.full(len(env), step, np.float32),
+            "next_state": np.zeros((len(env), 2), np.float32),
+            "done": env % 2 == 0,
+            "task": np.full(len(env), step // 20, np.int32),
+        }
+        memories.add(rows, env)
+        for member, buffer in enumerate(alone):
+            if (mine := env // 4 == member).any():
+                buffer.add({name: column[mine] for name, column in rows.items()})
+    for buffer, other in zip(memories.buffers, alone, strict=True):
+        same_bits(buffer.state_dict(), other.state_dict())
+        assert len(buffer) > 8
 
 
 def test_feedback_reaches_the_member_whose_rows_it_is_about():
