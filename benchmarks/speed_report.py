@@ -6,6 +6,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -149,15 +150,36 @@ def picture(results: Results) -> Figure:
     """A panel for each growth curve; the one of tasks shows seconds, the others speeds."""
     curves = [part for part in LABELS if part in results]
     panels = len(curves) + ("tasks" in results)
-    figure = Figure(figsize=(3.2 * panels, 3), layout="constrained")
-    axes = figure.subplots(1, panels, squeeze=False)[0]
+    rows = -(-panels // 3)  # more side by side could not be read on a page
+    figure = Figure(figsize=(3.4 * min(panels, 3), 2.8 * rows), layout="constrained")
+    axes = figure.subplots(rows, min(panels, 3), squeeze=False).ravel()
     for axis, part in zip(axes, curves, strict=False):
-        points = results[part]["points"]
-        rates = [point["rate"] for point in points.values()]
-        axis.loglog([int(x) for x in points], rates, "o-")
-        axis.set(xlabel=LABELS[part], ylabel="environment steps/s", ylim=(1, 2 * max(rates)))
+        _draw_rates(axis, results[part]["points"], LABELS[part])
     if "tasks" in results:
         seconds = results["tasks"]["visit_seconds"]
-        axes[-1].plot(range(1, len(seconds) + 1), seconds, "o-")
-        axes[-1].set(xlabel="visit (20 of 4 tasks)", ylabel="seconds", ylim=(0, None))
+        axes[len(curves)].plot(range(1, len(seconds) + 1), seconds, "o-")
+        limits = (0, 1.1 * max(seconds))
+        axes[len(curves)].set(xlabel="visit (20 of 4 tasks)", ylabel="seconds", ylim=limits)
+        axes[len(curves)].grid(alpha=0.3)
+    for axis in axes[panels:]:
+        figure.delaxes(axis)
     return figure
+
+
+def _draw_rates(axis: Axes, points: dict[str, Results], label: str) -> None:
+    """Speeds on a scale of ratios, wide enough that no wiggle looks like a cliff."""
+    rates = [point["rate"] for point in points.values()]
+    axis.loglog([int(x) for x in points], rates, "o-")
+    low, high = min(rates), max(rates)
+    axis.set(xlabel=label, ylabel="environment steps/s", ylim=(min(low / 2, high / 20), 2 * high))
+    axis.set_xticks([int(x) for x in points], [_short(int(x)) for x in points])
+    axis.set_xticks([], minor=True)
+    axis.grid(alpha=0.3)
+
+
+def _short(number: int) -> str:
+    """1,000 as 1k, a million as 1M."""
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if number % size == 0:
+            return f"{number // size}{letter}"
+    return str(number)
