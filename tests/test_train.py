@@ -31,7 +31,8 @@ def test_training_prints_its_outcome_and_leaves_its_files(tmp_path):
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert re.fullmatch(
-        r"1 member needs [\d.]+ MB: .*\nupdates run eagerly on 1 thread: 80 do not win back .*\n",
+        r"1 member needs [\d.]+ MB: .*\nenvironments, \d at a time: .*\n"
+        r"updates run eagerly on 1 thread: 80 do not win back .*\n",
         err,
     ), err
     assert "after retain/RecallShifted" in out
@@ -52,7 +53,7 @@ def test_ctrl_c_saves_the_run_and_says_how_to_go_on(tmp_path):
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (3, "")
     said = re.fullmatch(
-        r"1 member needs .*\nupdates run eagerly on 1 thread\n"
+        r"1 member needs .*\nenvironments, .*\nupdates run eagerly on 1 thread\n"
         r"stopping after this step; Ctrl-C again stops at once\n"
         rf"stopped: after [\d,]+ steps; saved (\S+); go on with: python train.py --resume "
         rf"{tmp_path / 'mine'}\n",

@@ -204,7 +204,7 @@ def test_a_number_that_is_none_exits_with_3_and_says_how_to_go_on(call, flags, f
     words = flags(envs="faulty:NaNAfter-v0:200", logdir=tmp_path / "runs", name="mine")
     code, out, err = call("train", *words)
     *before, err = err.splitlines(keepends=True)
-    assert (code, out, len(before)) == (3, "", 2)
+    assert (code, out, len(before)) == (3, "", 3)
     assert err.startswith("stopped: NaNAfter gave a reward that is NaN or infinite; saved ")
     assert err.endswith(f"go on with: python train.py --resume {tmp_path / 'runs' / 'mine'}\n")
     faulty.after = 10**9
@@ -279,7 +279,8 @@ def test_train_prints_its_outcome_and_nothing_that_only_a_terminal_understands(
 ):
     code, out, err = call("train", *flags(logdir=tmp_path / "runs", **SHORT))
     assert code == 0
-    memory, updates = err.splitlines()
+    memory, envs, updates = err.splitlines()
+    assert envs == "environments, 4 at a time: retain/Recall sync, retain/RecallShifted sync"
     assert memory.startswith("1 member needs ") and updates.startswith("updates run eagerly on 1")
     assert not re.search(r"[\x1b\r\b]", out)
     assert "after retain/RecallShifted" in out
