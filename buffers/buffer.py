@@ -109,14 +109,16 @@ class Buffer(StoredRows):
         Raises:
             ValueError: nothing is stored, or `out` has an unknown column or a wrong shape or dtype.
         """
-        return bounded(self._sample(n, out)) if self._corrects() else self._sample(n, out)
+        sample = self._sample(n, out)
+        return bounded(sample) if self._corrects() else sample
 
     def _sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
         """Draw as a part of a larger sample, whose weights are bounded together."""
         if not self.drawable:
             raise ValueError(self._nothing_to_draw)
-        slots = self._draw(n)
-        return Sample(self._take(slots, out), slots, self._weigh(slots))
+        slots, storage = self._draw(n), self._storage
+        data = self._take(slots, out) if storage.nested else storage.take(slots, out)
+        return _tuple(Sample, (data, slots, self._weigh(slots)))  # half the time of `Sample(...)`
 
     def batch(self, n: int) -> Batch:
         """Return arrays, by column name, for `sample` to write `n` rows into again and again."""
@@ -175,7 +177,9 @@ class Buffer(StoredRows):
 
     def _draw(self, n: int) -> np.ndarray:
         """Slots of `n` stored rows; there are some."""
-        return uniform(self._rng, len(self), n)
+        drawn = self._rng.random(n)  # `uniform`, without the time of a call
+        drawn *= _scalar(len(self))
+        return drawn.astype(_INT64)
 
     def _weigh(self, slots: np.ndarray) -> np.ndarray:
         """Importance weight of each row drawn, float32 [n]."""
@@ -200,9 +204,11 @@ def uniform(rng: np.random.Generator, below: float, n: int) -> np.ndarray:
     """
     drawn = rng.random(n)
     drawn *= _scalar(below)
-    return drawn.astype(np.int64)
+    return drawn.astype(_INT64)
 
 
+_tuple = tuple.__new__
+_INT64 = np.dtype(np.int64)
 _SLOT = np.zeros(1, np.int64)
 
 

@@ -27,6 +27,7 @@ class Layout:
         structs: dtype of each record, those of `apart` last.
         row_bytes: bytes of a row.
         nested: whether some columns are in dicts.
+        places: of each column its name, the number of its record, its dtype there and first byte.
     """
 
     def __init__(self, columns: Mapping[str, Column], apart: Sequence[str] | None = None) -> None:
@@ -39,7 +40,7 @@ class Layout:
         groups = [names for names in (wide, small) if names] + [[name] for name in self.apart]
         self.structs = tuple(self._struct(names) for names in groups)
         self.row_bytes = sum(struct.itemsize for struct in self.structs)
-        self._places = [self._place(name) for name in columns]
+        self.places = [self._place(name) for name in columns]
         self._opaque = [f"V{struct.itemsize}" for struct in self.structs]
 
     def _struct(self, names: list[str]) -> np.dtype:
@@ -74,12 +75,12 @@ class Layout:
 
     def views(self, records: Records) -> dict[str, np.ndarray]:
         """Each column of the records, [rows, *shape], sharing their memory."""
-        return {k: records[i].getfield(dtype, first) for k, i, dtype, first in self._places}
+        return {k: records[i].getfield(dtype, first) for k, i, dtype, first in self.places}
 
     def finite_runs(self, records: Records) -> list[np.ndarray]:
         """The values of one row that must be finite, one array per dtype, sharing its memory."""
         runs: dict[tuple[int, np.dtype], tuple[int, int]] = {}  # first byte and end
-        for name, number, dtype, first in self._places:
+        for name, number, dtype, first in self.places:
             if must_be_finite(name, dtype.base):
                 key, end = (number, dtype.base), first + dtype.itemsize
                 before = runs.get(key, (first, end))

@@ -26,6 +26,7 @@ class Storage:
         born: rows the buffer had been offered before the one in each slot, [slots]; 4 bytes each
             until there were 2**32 of them, 8 from then on.
         layout: how a row is packed outside of the storage.
+        nested: whether some columns are in dicts.
     """
 
     def __init__(self, columns: Mapping[str, Column], slots: int) -> None:
@@ -38,6 +39,7 @@ class Storage:
     def _hold(self, layout: Layout, records: Records, born: np.ndarray) -> None:
         self.layout, self._records, self.born = layout, records, born
         self._last = np.iinfo(born.dtype).max
+        self.nested = layout.nested
         self.data = layout.stored.views(records)
 
     def __getstate__(self) -> tuple[Any, ...]:  # views would come back as copies
@@ -164,7 +166,10 @@ class Storage:
     ) -> dict[str, np.ndarray]:
         """Copy the rows in `slots`, into the arrays of `out` and only its columns if given."""
         if out is None and not self._frames:
-            return self.layout.views([raw.take(slots) for raw in self._records])
+            taken, data = [raw.take(slots) for raw in self._records], {}
+            for name, number, dtype, first in self.layout.places:
+                data[name] = taken[number].getfield(dtype, first)
+            return data
         if isinstance(out, Batch) and out.fits(self.layout, len(slots)):
             return self._take_into(out, slots)
         data = self._take_into(self.layout.batch(len(slots)), slots)
