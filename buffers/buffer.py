@@ -155,7 +155,7 @@ class Buffer(StoredRows):
         """Store checked rows."""
         rows = rows if isinstance(rows, Rows) else Rows(self.columns, rows)
         n, slots = rows.n, self._admit(rows)
-        self._put(slots, rows)
+        slots = self._put(slots, rows)
         self.seen += n
         self._added += n
         self._storage.commit(self.seen, self._added)
@@ -167,12 +167,12 @@ class Buffer(StoredRows):
         Only a buffer that stores rows later than it gets them has to.
         """
 
-    def _put(self, slots: np.ndarray, rows: Rows) -> None:
-        """Write rows to the slots that `_admit` has chosen."""
-        self._storage.put(slots, rows, self.seen)
+    def _put(self, slots: np.ndarray, rows: Rows) -> np.ndarray:
+        """Write rows to the slots that `_admit` has chosen; return where they are."""
+        return self._storage.put(slots, rows, self.seen)
 
     def _admit(self, rows: Rows) -> np.ndarray:
-        """Slot for each of the offered rows; -1 drops a row. No slot twice: see `last_writes`."""
+        """Slot for each of the offered rows; -1 drops it, and so does a later row of its slot."""
         raise NotImplementedError
 
     def _draw(self, n: int) -> np.ndarray:
@@ -209,14 +209,6 @@ def uniform(rng: np.random.Generator, below: float, n: int) -> np.ndarray:
 
 _tuple = tuple.__new__
 _INT64 = np.dtype(np.int64)
-_SLOT = np.zeros(1, np.int64)
-
-
-def one_slot(slot: int) -> np.ndarray:
-    """A slot as an array [1], in half the time of `np.array([slot])`."""
-    slots = _SLOT.copy()
-    slots[0] = slot
-    return slots
 
 
 @lru_cache

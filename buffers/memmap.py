@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +22,9 @@ from buffers.columns import Column
 from buffers.frame_file import FilePool, frame_file, mapped
 from buffers.frames import Frames
 from buffers.layout import Layout, Records
-from buffers.storage import Storage, last_writes
+from buffers.places import last_writes
+from buffers.rows import Rows
+from buffers.storage import Storage
 
 VERSION = 1
 ABOUT = "about.json"
@@ -181,6 +183,12 @@ class MemmapStorage(Storage):
             used[slots] = False
             self._before_writing(np.flatnonzero(used))
         super().keep(slots)
+
+    def put_each(self, pairs: Sequence[tuple[int, int]], rows: Rows, seen: int) -> None:
+        """Write some rows to their slots, as `Storage.put_each`."""
+        if not self._frames:
+            self._before_writing(np.array([slot for _, slot in pairs]))
+        super().put_each(pairs, rows, seen)
 
     def _put_one(self, slot: int, record: Records, born: int) -> None:
         if slot >= 0:

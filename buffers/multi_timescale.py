@@ -11,7 +11,6 @@ import numpy as np
 from buffers.buffer import Buffer, Common
 from buffers.rows import Rows
 from buffers.state import check_array
-from buffers.storage import last_writes
 
 
 class MultiTimescaleBuffer(Buffer):
@@ -94,7 +93,7 @@ class MultiTimescaleBuffer(Buffer):
         reach = self._rng.geometric(1 - self._beta, rows.n)  # > r: beta**r
         reach = np.minimum(reach, len(self._ends)).tolist()
         slots = [self._push(r, held) for held, r in enumerate(reach, len(self))]
-        return last_writes(np.array(slots, np.int64))
+        return np.array(slots, np.int64)
 
     def _push(self, reach: int, held: int) -> int:
         """Make room for a row; it gets the slot of the row that is forgotten, if one has to be."""

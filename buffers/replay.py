@@ -4,8 +4,9 @@ from typing import Unpack
 
 import numpy as np
 
-from buffers.buffer import Buffer, Common, one_slot
+from buffers.buffer import Buffer, Common
 from buffers.columns import Column, Memory, Sample
+from buffers.places import one_slot
 from buffers.rows import Rows
 
 __all__ = ["Column", "Memory", "ReplayBuffer", "Sample"]
@@ -25,6 +26,7 @@ class ReplayBuffer(Buffer):
     ) -> None:
         super().__init__(capacity, **common)
         self._clear_at_switch = clear_at_switch
+        self._rings = type(self)._admit is ReplayBuffer._admit  # a kind may have other ideas
 
     def end_task(self) -> None:
         """Take note that the current task ends here; clears if so constructed."""
@@ -41,16 +43,18 @@ class ReplayBuffer(Buffer):
             slots[: max(rows.n - self._capacity, 0)] = -1
         return slots
 
-    def _put(self, slots: np.ndarray, rows: Rows) -> None:
+    def _put(self, slots: np.ndarray, rows: Rows) -> np.ndarray:
         """Write rows to slots that follow one another around the ring: at most twice at once."""
+        if not self._rings or not 0 < rows.n <= self._capacity:
+            return super()._put(slots, rows)
         first = self._added % self._capacity
         room = self._capacity - first
-        if 0 < rows.n <= room:
-            return self._storage.put_run(first, rows, self.seen)
-        if not 0 < rows.n <= self._capacity:
-            return super()._put(slots, rows)
-        self._storage.put_run(first, rows.some(slice(room)), self.seen)
-        self._storage.put_run(0, rows.some(slice(room, None)), self.seen + room)
+        if rows.n <= room:
+            self._storage.put_run(first, rows, self.seen)
+        else:
+            self._storage.put_run(first, rows.some(slice(room)), self.seen)
+            self._storage.put_run(0, rows.some(slice(room, None)), self.seen + room)
+        return slots
 
     def _keep(self, rows: int) -> np.ndarray:
         newest = np.arange(self._added - rows, self._added)

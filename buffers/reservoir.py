@@ -5,12 +5,17 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from buffers.buffer import Buffer, Common, one_slot
+from buffers.buffer import Buffer, Common
+from buffers.places import last_writes, nowhere, one_slot
+from buffers.plan import Plan
 from buffers.rows import Rows
 from buffers.state import check_array
-from buffers.storage import last_writes
 
 AHEAD = 2048  # rows to keep that are drawn at once
+FEW = 8  # rows of a batch that are sooner looked at one by one
+Kept = tuple[np.ndarray, np.ndarray, np.ndarray]  # which rows, their slots, when they were born
+_EMPTY = np.zeros(0, np.int64)
+NOBODY = _EMPTY, _EMPTY, _EMPTY
 
 
 class ReservoirBuffer(Buffer):
@@ -32,6 +37,7 @@ class ReservoirBuffer(Buffer):
 
     def __init__(self, capacity: int, **common: Unpack[Common]) -> None:
         super().__init__(capacity, **common)
+        self._plans = type(self)._admit is ReservoirBuffer._admit  # a kind may have other ideas
         self._forget_plan()
 
     def clear(self) -> None:
@@ -40,59 +46,80 @@ class ReservoirBuffer(Buffer):
         self._forget_plan()
 
     def _forget_plan(self) -> None:
-        self._next = np.zeros(0, np.int64)  # places in the stream of the next rows to keep
-        self._slot = np.zeros(0, np.int64)  # where each of them goes; -1: nowhere
-        self._due = 0  # no row before this place is kept
+        self._plan = Plan(_EMPTY, _EMPTY)
 
     def _admit(self, rows: Rows) -> np.ndarray:
         first, end = self._added, self._added + rows.n
-        if end <= self._due:
+        self._kept: Kept | list[tuple[int, int]] | None = NOBODY
+        if end <= self._plan.due:
             return nowhere(rows.n)
+        if end > self._capacity and end > self._plan.end:
+            self._plan_to(end)
+        if first < self._capacity:
+            return self._admit_first(first, end)
         if rows.n == 1:
-            return one_slot(self._slot_of_one(first))
-        slots = nowhere(rows.n)
-        fresh = min(max(self._capacity - first, 0), rows.n)
-        if fresh:
-            slots[:fresh] = np.arange(first, first + fresh)
+            return one_slot(self._plan.take_one() if end > self._plan.due else -1)
+        if rows.n > FEW:
+            return self._admit_many(first, end)
+        return self._admit_few(first, end)
+
+    def _admit_few(self, first: int, end: int) -> np.ndarray:
+        self._kept = pairs = [(place - first, slot) for place, slot in self._plan.take_few(end)]
+        slots = [-1] * (end - first)
+        for row, slot in pairs:
+            slots[row] = slot
+        return np.array(slots)
+
+    def _admit_first(self, first: int, end: int) -> np.ndarray:
+        """Give the first rows the slots that are free, and the others what is planned."""
+        fresh, self._kept = min(self._capacity, end) - first, None
+        slots = nowhere(end - first)
+        slots[:fresh] = np.arange(first, first + fresh)
         if end > self._capacity:
-            places, planned = self._planned(end)
-            slots[places - first] = last_writes(planned)
-        return last_writes(slots) if 0 < fresh < rows.n else slots
+            places, where = self._plan.take(end)
+            slots[places - first] = where
+        return slots
 
-    def _slot_of_one(self, place: int) -> int:
-        """The same for the single row that is due, in a third of the time."""
-        if place < self._capacity:
-            return place
-        if len(self._next) > 1:
-            slot, self._next, self._slot = int(self._slot[0]), self._next[1:], self._slot[1:]
-            self._due = int(self._next[0])
-            return slot
-        planned = self._planned(place + 1)[1]
-        return int(planned[0]) if len(planned) else -1
+    def _admit_many(self, first: int, end: int) -> np.ndarray:
+        places, where = self._plan.take(end)
+        slots, which = nowhere(end - first), places - first
+        slots[which] = where
+        cleared = self.seen - first  # what was offered before the last clear
+        self._kept = which, where, places + cleared if cleared else places
+        return slots
 
-    def _planned(self, end: int) -> tuple[np.ndarray, np.ndarray]:
-        """Take out of the plan which rows before place `end` are kept, and where."""
-        while not len(self._next) or self._next[-1] < end:
-            before = self._next[-1] if len(self._next) else max(self._added, self._capacity) - 1
-            self._extend(int(before))
-        kept = int(self._next.searchsorted(end))
-        now = self._next[:kept], self._slot[:kept]
-        self._next, self._slot = self._next[kept:], self._slot[kept:]
-        self._due = int(self._next[0])
-        return now
+    def _put(self, slots: np.ndarray, rows: Rows) -> np.ndarray:
+        if not self._plans or self._kept is None:
+            return super()._put(slots, rows)
+        if rows.n == 1:
+            if (slot := slots.item()) >= 0:
+                self._storage.put_run(slot, rows, self.seen)
+            return slots
+        if isinstance(self._kept, tuple):
+            return self._storage.put(slots, rows, self.seen, self._kept)
+        self._storage.put_each(self._kept, rows, self.seen)
+        alone = len({slot for _, slot in self._kept}) == len(self._kept)
+        return slots if alone else last_writes(slots)
 
-    def _extend(self, last: int) -> None:
-        """Draw some more rows to keep after place `last`."""
+    def _plan_to(self, end: int) -> None:
+        """Know which rows before place `end` are kept."""
+        while self._plan.end < end:
+            last = max(self._plan.end, self._added - 1, self._capacity - 1)
+            places, slots = self._more(last)
+            old_places, old_slots = self._plan.rest()
+            self._plan = Plan(np.append(old_places, places), np.append(old_slots, slots))
+
+    def _more(self, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw which rows after place `last` are kept next, and where: places and slots."""
         n = min(AHEAD, self._capacity)  # as many candidates as half of which are kept at least
         probability = self._capacity / (last + 2)
-        skip = np.floor(self._rng.standard_exponential(n) / -np.log1p(-probability))
-        places = skip.cumsum() + np.arange(last + 1.0, last + 1 + n)
-        slot = (self._rng.random(n) * (places + 1) * probability).astype(np.int64)
-        kept = slot < self._capacity
-        slot[~kept] = -1
-        kept[-1] = True  # up to where the plan goes
-        self._next = np.append(self._next, places[kept].astype(np.int64))
-        self._slot = np.append(self._slot, slot[kept])
+        skip = (self._rng.standard_exponential(n) / -np.log1p(-probability)).astype(np.int64)
+        skip += 1
+        places = skip.cumsum()
+        places += last
+        slots = (self._rng.random(n) * (places + 1) * probability).astype(np.int64)
+        slots[slots >= self._capacity] = -1
+        return places, slots
 
     def _keep(self, rows: int) -> np.ndarray:
         return np.sort(self._rng.choice(len(self), rows, replace=False))
@@ -101,7 +128,7 @@ class ReservoirBuffer(Buffer):
         self._forget_plan()
 
     def _counters(self) -> dict[str, Any]:
-        return super()._counters() | {"next": self._next.copy(), "slot": self._slot.copy()}
+        return super()._counters() | dict(zip(("next", "slot"), self._plan.rest(), strict=True))
 
     _spared = _counters  # a plan can be drawn anew, as no decision depends on another
 
@@ -109,7 +136,7 @@ class ReservoirBuffer(Buffer):
         stored = super()._check_counters(state)
         planned = np.size(state["next"])
         for name in ("next", "slot"):
-            check_array(state, name, (planned,), self._next.dtype)
+            check_array(state, name, (planned,), _EMPTY.dtype)
         places, slots = state["next"], state["slot"]
         if planned and (places[0] < state["added"] or (np.diff(places) < 0).any()):
             raise ValueError("state 'next': expected ascending places from 'added' on")
@@ -119,12 +146,4 @@ class ReservoirBuffer(Buffer):
 
     def _load_counters(self, state: Mapping[str, Any]) -> None:
         super()._load_counters(state)
-        self._next, self._slot = state["next"].copy(), state["slot"].copy()
-        self._due = int(self._next[0]) if len(self._next) else 0
-
-
-def nowhere(rows: int) -> np.ndarray:
-    """No slot, -1, for each of `rows` rows."""
-    slots = np.empty(rows, np.int64)
-    slots.fill(-1)  # half the time of np.full
-    return slots
+        self._plan = Plan(state["next"], state["slot"])

@@ -14,6 +14,7 @@ from buffers.nested import flat, root
 
 MANY = 1 << 18  # bytes of rows that do not stay in the cache until they are stored
 FEW = 40  # values that are summed sooner in Python than in NumPy
+MANY = 128  # rows that are copied sooner as a whole than number by number
 
 
 class Rows(Mapping[str, np.ndarray]):
@@ -62,26 +63,23 @@ class Rows(Mapping[str, np.ndarray]):
         if self.packed is None:
             self.packed = self._packing(layout)
             for name, values in self.given.items():
-                self._views[name][...] = values
+                opaque = self._opaque.get(name)
+                if opaque is None or not values.flags.c_contiguous:
+                    self._views[name][...] = values
+                else:
+                    opaque[...] = np.ndarray(self.n, opaque.dtype, values)
         return self.packed
 
     def records(self, layout: Layout, which: np.ndarray) -> Records:
-        """Some of the rows as they are stored; read them before the next call."""
-        if self.packed is None and self.n > 4 * len(which):
-            return self._few_records(layout, which)
+        """Some of the rows as they are stored."""
         return [values.take(which) for values in self.pack(layout).records]
-
-    def _few_records(self, layout: Layout, which: np.ndarray) -> Records:
-        room, few = self._packing(layout), slice(len(which))
-        for name, values in self.given.items():
-            self._views[name][few] = values.take(which, axis=0)
-        return [values[few] for values in room.records]
 
     def _packing(self, layout: Layout) -> Batch:
         """Memory to pack into, with what all rows have in the columns that are not given."""
         if self._room is None:
             self._room = layout.batch(self.n)
             self._views = self._room.columns()
+            self._opaque = opaque_rows(self._views) if self.n >= MANY else {}
             for name in self._views.keys() - self.given.keys():
                 self._views[name][...] = self._columns[name].fill
         return self._room
@@ -109,12 +107,43 @@ class Rows(Mapping[str, np.ndarray]):
         values = self.given.get(name)
         return self._columns[name].fill if values is None else values.take(which, axis=0)
 
+    def scatter(
+        self, views: Mapping[str, np.ndarray], which: np.ndarray, where: np.ndarray
+    ) -> None:
+        """Write some of the rows to row where[i] each of arrays by column name, [n, *shape].
+
+        Args:
+            views: those of some numbers per row as `opaque_rows` makes them.
+            which: of the rows to write.
+            where: to write them to; none twice.
+        """
+        for name, target in views.items():
+            if (values := self.given.get(name)) is None:
+                target[where] = self._columns[name].fill
+            elif target.ndim == 1 < values.ndim:
+                whole = np.ndarray(self.n, target.dtype, np.ascontiguousarray(values))
+                target[where] = whole[which]
+            else:
+                target[where] = values.take(which, axis=0)
+
     def write(self, views: Mapping[str, np.ndarray], first: int) -> None:
         """Write the rows to consecutive rows, from `first` on, of arrays by column name."""
         to = slice(first, first + self.n)
         for name, target in views.items():
             values = self.given.get(name)
             target[to] = self._columns[name].fill if values is None else values
+
+
+def opaque_rows(views: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns of some numbers per row, each row as one value without a type, [n].
+
+    NumPy then copies a row in one piece, where it would go number by number.
+    """
+    return {
+        name: view.view(f"V{view.itemsize * view.shape[1]}")[:, 0]
+        for name, view in views.items()
+        if view.ndim == 2 and view.shape[1] > 1
+    }
 
 
 def as_rows(columns: Mapping[str, Column], rows: Mapping[str, np.ndarray]) -> Rows:

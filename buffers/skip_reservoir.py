@@ -31,19 +31,18 @@ class SkipReservoir(ReservoirBuffer):
         super()._forget_plan()
         self._log_w = 0.0
 
-    def _extend(self, last: int) -> None:
-        """Draw some more rows to keep after place `last`."""
-        if not len(self._next):
+    def _more(self, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw which rows after place `last` are kept next, and where: places and slots."""
+        if self._plan.end < 0:
             self._log_w = float(np.log(self._rng.beta(self._capacity, last - self._capacity + 2)))
         n = min(AHEAD, self._capacity)  # as many rows as that pass by while W falls by a factor e
         log_w = self._log_w - self._rng.standard_exponential(n).cumsum() / self._capacity
         wait = self._rng.standard_exponential(n)
         with np.errstate(divide="ignore"):  # W may be 1 at first, and 0 in the far future
             skip = np.floor(wait / -np.log1p(-np.exp(np.append(self._log_w, log_w[:-1]))))
-        places = last + np.minimum(skip + 1, NEVER / n).cumsum()
-        self._next = np.append(self._next, np.minimum(places, NEVER).astype(np.int64))
-        self._slot = np.append(self._slot, self._rng.integers(self._capacity, size=n))
+        places = np.minimum(last + np.minimum(skip + 1, NEVER / n).cumsum(), NEVER)
         self._log_w = float(log_w[-1])
+        return places.astype(np.int64), self._rng.integers(self._capacity, size=n)
 
     def _counters(self) -> dict[str, Any]:
         return super()._counters() | {"log_w": self._log_w}

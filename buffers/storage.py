@@ -1,6 +1,6 @@
 """The memory of a buffer: rows in slots, packed. It knows nothing of what to keep."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,13 @@ from buffers.columns import Column, check_names
 from buffers.frames import Frames
 from buffers.layout import Batch, Layout, Records
 from buffers.memory import check_fits
-from buffers.rows import Rows, as_rows
+from buffers.places import last_writes, nowhere, somewhere
+from buffers.rows import Rows, as_rows, opaque_rows
 from buffers.state import check_array
 
+SPARSE = 4  # rows of which less than one in so many are written column by column, not packed
+FULL = 1 << 14  # if they have more bytes than this
 PACKED = 1 << 16  # bytes of rows that are packed before they are stored: still in the cache then
-NONE = np.array(-1)  # no slot; NumPy compares with an array in half the time
 
 
 class Storage:
@@ -41,6 +43,7 @@ class Storage:
         self._last = np.iinfo(born.dtype).max
         self.nested = layout.nested
         self.data = layout.stored.views(records)
+        self._opaque = self.data | opaque_rows(self.data)
 
     def __getstate__(self) -> tuple[Any, ...]:  # views would come back as copies
         return self._whole, self._frames, self.layout, self._records, self.born
@@ -98,25 +101,70 @@ class Storage:
         self._hold(self.layout, self._records, self.born.astype(np.int64))
         return True
 
-    def put(self, slots: np.ndarray, rows: Mapping[str, np.ndarray], seen: int) -> None:
-        """Write row i, born at `seen + i`, to slots[i], unless that is -1; no slot twice."""
+    def put(
+        self,
+        slots: np.ndarray,
+        rows: Mapping[str, np.ndarray],
+        seen: int,
+        kept: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """Write row i, born at `seen + i`, to slots[i], unless that is -1.
+
+        Args:
+            slots: of each row, int64 [n].
+            rows: [n, *shape] by column name.
+            seen: rows that the buffer was offered before these.
+            kept: if known, which rows have a slot, what slots these are, and when they were born.
+
+        Returns:
+            `slots`, but -1 where a later row went to the same slot.
+        """
         rows = as_rows(self.layout.columns, rows)
-        self.count_to(seen + rows.n)
-        if rows.n == 1 and not self._frames:
-            return self._put_one(int(slots[0]), rows.pack(self.layout).records, seen)
-        kept = (slots > NONE).nonzero()[0]
-        if not len(kept):
-            return
-        target, which = slots.take(kept), kept
+        if seen + rows.n > self._last:
+            self.count_to(seen + rows.n)
         if self._frames:
-            rows, which = self._numbered(rows.some(kept)), np.arange(len(kept))
-        self._before_writing(target)
-        self.born[target] = (kept + seen).astype(self.born.dtype)  # sooner than to convert there
-        if self._frames:
+            return self._put_frames(last_writes(slots), rows, seen)
+        if kept is None:
+            which, where = somewhere(slots)
+            kept = which, where, which + seen
+        which, where, born = kept
+        if not which.size:
+            return slots
+        self._before_writing(where)
+        if (lasting := self._claim(where, born)) is not None:
+            slots = slots.copy()
+            slots[which[~lasting]] = -1
+            which, where = which[lasting], where[lasting]
+        large = rows.packed is None and rows.n * self.layout.row_bytes > FULL
+        if large and rows.n > SPARSE * which.size:
+            rows.scatter(self._opaque, which, where)
+        else:
+            self._write(where, rows.records(self.layout, which))
+        return slots
+
+    def _claim(self, slots: np.ndarray, born: np.ndarray) -> np.ndarray | None:
+        """Write when the rows in these slots were born.
+
+        Returns:
+            Which rows stay, bool: of some with the same slot the last; None if all do.
+        """
+        born = born.astype(self.born.dtype)  # sooner than to convert there
+        self.born[slots] = born
+        if self.born[slots].tobytes() == born.tobytes():
+            return None
+        np.maximum.at(self.born, slots, born)  # an assignment promises no order
+        lasting: np.ndarray = self.born[slots] == born
+        return lasting
+
+    def _put_frames(self, slots: np.ndarray, rows: Rows, seen: int) -> np.ndarray:
+        which, where = somewhere(slots)
+        if which.size:
+            numbered, every = self._numbered(rows.some(which)), np.arange(which.size)
+            self._before_writing(where)
+            self.born[where] = which + seen
             for name, view in self.data.items():
-                view[target] = rows.taken(name, which)
-            return
-        self._write(target, rows.records(self.layout, kept))
+                view[where] = numbered.taken(name, every)
+        return slots
 
     def put_run(self, first: int, rows: Rows, seen: int) -> None:
         """Write the rows, born from `seen` on, to the slots from `first` on."""
@@ -132,6 +180,28 @@ class Storage:
         if many or self._frames:
             return rows.write(self.data, first)
         self._write(slots, rows.pack(self.layout).records)
+
+    def put_each(self, pairs: Sequence[tuple[int, int]], rows: Rows, seen: int) -> None:
+        """Write some rows to their slots, one after the other: for a few sooner than `put`.
+
+        Args:
+            pairs: a row and its slot each.
+            rows: of which those are.
+            seen: rows that the buffer was offered before these.
+        """
+        if seen + rows.n > self._last:
+            self.count_to(seen + rows.n)
+        if self._frames:
+            slots = nowhere(rows.n)
+            for row, slot in pairs:
+                slots[row] = slot
+            self._put_frames(last_writes(slots), rows, seen)
+            return
+        for raw, values in zip(self._records, rows.pack(self.layout).records):  # noqa: B905
+            for row, slot in pairs:
+                raw[slot] = values[row]
+        for row, slot in pairs:
+            self.born[slot] = seen + row
 
     def _put_one(self, slot: int, record: Records, born: int) -> None:
         if slot >= 0:
@@ -241,23 +311,3 @@ def copied(data: Mapping[str, np.ndarray], out: Mapping[str, np.ndarray]) -> dic
     for name, target in out.items():
         target[...] = data[name]
     return dict(out)
-
-
-def last_writes(slots: np.ndarray) -> np.ndarray:
-    """Return `slots` with -1 where a later row goes to the same slot.
-
-    NumPy promises no order for repeated indices in one assignment: two columns of one slot could
-    otherwise come from different rows.
-    """
-    n = len(slots)
-    if n < 64 and len(set(slots.tolist())) == n:  # sooner than sorting so few
-        return slots
-    ordered = np.sort(slots)
-    if not np.count_nonzero(ordered[1:] == ordered[:-1]):  # a third of the time of what follows
-        return slots
-    bits = n.bit_length()
-    ordered = np.sort(slots << bits | np.arange(n))  # by slot, then by turn
-    earlier = ordered[:-1][ordered[:-1] >> bits == ordered[1:] >> bits]
-    kept = slots.copy()
-    kept[earlier & (1 << bits) - 1] = -1
-    return kept

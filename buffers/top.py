@@ -13,9 +13,9 @@ import numpy as np
 
 from buffers.buffer import Buffer, Common
 from buffers.columns import checked_errors
+from buffers.places import last_writes
 from buffers.rows import Rows
 from buffers.state import check_array
-from buffers.storage import last_writes
 
 LARGEST = np.finfo(np.float32).max  # beyond it is what nobody has been told of
 TIE = np.uint64(2**32 - 1)  # the bits of a key that decide between equal scores
@@ -72,7 +72,7 @@ class TopBuffer(Buffer):
             self._forget_lowest()
         if fresh < n:
             self._contest(keys, fresh, slots)
-        return last_writes(slots)
+        return slots
 
     def _contest(self, keys: np.ndarray, first: int, slots: np.ndarray) -> None:
         """Let rows `first` and on take the slots of lower ones."""

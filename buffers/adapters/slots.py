@@ -8,8 +8,8 @@ import numpy as np
 from buffers import state as saved
 from buffers.columns import Column, Memory
 from buffers.layout import Layout
+from buffers.places import last_writes
 from buffers.rows import Intake
-from buffers.storage import last_writes
 
 NOTHING = Column((0,))  # of a state or an action that the memory's rule does not look at
 SLOT = {"slot": Column((), np.int64)}

@@ -14,7 +14,7 @@ from buffers.coreset.features import Features, Source
 from buffers.coreset.reasons import Reason, Reasons
 from buffers.coreset.slots import Slots
 from buffers.names import check_known
-from buffers.reservoir import nowhere
+from buffers.places import nowhere
 from buffers.rows import Rows, as_rows
 from buffers.selection import SELECTIONS, represented
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from buffers import Column, ReplayBuffer
-from buffers.storage import last_writes
+from buffers import Column, ReplayBuffer, ReservoirBuffer
 
 
 def actions(buffer):
@@ -129,18 +128,21 @@ def test_describe_by_hand(make_rows, shape):
     }
 
 
-def test_a_new_idea_overrides_one_function(make_rows, shape, assert_whole):
-    class FirstSlotOnly(ReplayBuffer):
+@pytest.mark.parametrize("kind", [ReplayBuffer, ReservoirBuffer])
+@pytest.mark.parametrize("capacity", [4, 10])  # less and more than a batch
+def test_a_new_idea_overrides_one_function(make_rows, shape, assert_whole, kind, capacity):
+    class FirstSlotOnly(kind):
         def _admit(self, rows):
-            slots = np.where(np.arange(len(rows["task"])) % 2, -1, 0)
-            return last_writes(slots)
+            super()._admit(rows)
+            return np.where(np.arange(len(rows["task"])) % 2, -1, 0)
 
         def __len__(self):
             return min(self._added, 1)
 
-    buffer = FirstSlotOnly(4, **shape)
-    assert buffer.add(make_rows(0, 6)).tolist() == [-1, -1, -1, -1, 0, -1]
-    assert actions(buffer) == [4]
+    buffer = FirstSlotOnly(capacity, **shape)
+    for first in (0, 6, 12):
+        assert buffer.add(make_rows(first, 6)).tolist() == [-1, -1, -1, -1, 0, -1]
+        assert actions(buffer) == [first + 4]
     assert_whole(buffer.read([0]))
 
 

@@ -25,7 +25,7 @@ def test_the_next_row_to_keep_may_be_further_away_than_any_stream(make_rows, sha
     buffer = SkipReservoir(1, **shape)
     buffer.add(make_rows(0, 2))
     buffer._log_w = -700.0  # after some 1e300 rows
-    buffer._extend(5)
-    assert buffer._next[-1] == 2**62
+    buffer._plan_to(buffer._plan.end + 1)
+    assert buffer._plan.end == 2**62
     buffer.add(make_rows(2, 10))
     assert len(buffer) == 1

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from buffers import BalancedReservoir, Column, HybridBuffer, ReplayBuffer, ReservoirBuffer
 from buffers.layout import Layout
-from buffers.storage import Storage, last_writes
+from buffers.places import last_writes
+from buffers.storage import Storage
 
 ODD = {
     "bytes": Column((5,), np.uint8),
@@ -167,3 +168,27 @@ def test_of_rows_for_one_slot_the_last_one_gets_it(slots, far):
     given_ = np.array(slots, np.int64)
     assert last_writes(given_).tolist() == expected
     assert given_.tolist() == slots
+
+
+def test_of_rows_with_one_slot_the_last_is_stored_whole():
+    storage = Storage({"a": Column(), "b": Column((2,))}, 8)
+    slots = np.array([3, 1, -1, 3, 1, 3])
+    a = np.arange(6, dtype=np.float32)
+    where = storage.put(slots, {"a": a, "b": np.stack([a, a], 1)}, 10)
+    assert where.tolist() == [-1, -1, -1, -1, 1, 3]
+    assert storage.data["b"][[1, 3]].tolist() == [[4, 4], [5, 5]]
+    assert storage.born[[1, 3]].tolist() == [14, 15]
+
+
+@pytest.mark.parametrize("kept", [3, 200])  # few of many are written column by column
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray, lambda x: x[:, ::-1]])
+def test_rows_are_stored_as_they_are_however_they_lie_in_memory(kept, layout):
+    storage = Storage({"a": Column((40,)), "b": Column((2, 3)), "c": Column(fill=7)}, 400)
+    numbers = layout(np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32))
+    slots = np.full(300, -1)
+    which = np.arange(300)[::-1][:kept]
+    slots[which] = np.arange(kept)
+    storage.put(slots, {"a": numbers, "b": numbers[:, :6].reshape(300, 2, 3)}, 0)
+    assert np.array_equal(storage.data["a"][:kept], numbers[which])
+    assert np.array_equal(storage.data["b"][:kept].reshape(kept, 6), numbers[which, :6])
+    assert storage.data["c"][:kept].tolist() == [7] * kept
