@@ -13,7 +13,8 @@ from buffers.buffer import Common
 from buffers.mixture import MixtureBuffer
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
-from buffers.task_buffer import MakePart, TaskBuffer
+from buffers.task_blocks import MakePart
+from buffers.task_buffer import TaskBuffer
 
 
 class HybridBuffer(MixtureBuffer):

@@ -11,9 +11,9 @@ from buffers.buffer import Buffer
 from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors, checked_index
 from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
-from buffers.reservoir import nowhere
+from buffers.places import NONE, nowhere
 from buffers.rows import Intake, as_rows
-from buffers.storage import NONE, copied
+from buffers.storage import copied
 from buffers.views import contents
 
 Part = Union[Buffer, "MixtureBuffer"]
