@@ -11,6 +11,12 @@ class Step:
     """Stands before an algorithm of SB3 in a class; a subclass has its `train`."""
 
     def _setup_model(self: Any) -> None:
+        wanted, kwargs = getattr(self, "n_steps", 1), self.replay_buffer_kwargs or {}
+        if self.replay_buffer_class is not None and wanted not in (1, kwargs.get("n_steps", 1)):
+            raise ValueError(
+                f"n_steps={wanted} does not reach the memory, as SB3 gives it to no custom buffer: "
+                f'pass replay_buffer_kwargs={{"n_steps": {wanted}, "gamma": {self.gamma}, ...}}'
+            )
         super()._setup_model()  # type: ignore[misc]
         if not hasattr(self.replay_buffer, "feedback"):
             raise ValueError(

@@ -317,3 +317,25 @@ def test_a_buffer_that_takes_no_feedback_is_refused():
     with warnings.catch_warnings(), pytest.raises(ValueError, match="ReplayBuffer takes no"):
         warnings.simplefilter("ignore")  # SB3 warns where memory for its large default is scarce
         with_feedback(DQN)("MlpPolicy", gym.make("CartPole-v1"), buffer_size=10)
+
+
+@pytest.mark.parametrize("algorithm", [DQN, SAC])
+def test_steps_that_sb3_would_not_pass_on_are_refused(algorithm):
+    env_id = "CartPole-v1" if algorithm is DQN else "Pendulum-v1"
+
+    def make(**kwargs):
+        return with_feedback(algorithm)(
+            "MlpPolicy",
+            env_id,
+            n_steps=3,
+            buffer_size=60,
+            replay_buffer_class=MemoryReplayBuffer,
+            replay_buffer_kwargs={"memory": "fifo", **kwargs},
+        )
+
+    for kwargs in ({}, {"n_steps": 2, "gamma": 0.99}):
+        with pytest.raises(ValueError, match="n_steps=3 does not reach the memory"):
+            make(**kwargs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SB3 says that it does not pass them on
+        assert make(n_steps=3, gamma=0.99).replay_buffer.n_steps == 3
