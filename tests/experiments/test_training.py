@@ -245,7 +245,7 @@ def test_a_run_with_a_number_that_is_none_stops_before_it_and_can_go_on(
 
 
 def test_a_loss_that_is_no_number_stops_the_run(config):
-    with pytest.raises(Stopped, match=r"became NaN or infinite in member \[0\]; saved"):
+    with pytest.raises(Stopped, match=r"became NaN or infinite in member \[0\]: .*; saved"):
         train(config(learning_rate=1e30, learning_rate_end=1e30, name="mine"))
     with pytest.raises(Stopped):  # it can be resumed, though that does not help here
         train(Config(resume="mine", logdir=config().logdir))
