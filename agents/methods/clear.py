@@ -26,8 +26,7 @@ def clear(
     Raises:
         ValueError: A temperature of 0, at which there is no policy to clone.
     """
-    if temperature == 0:
-        raise ValueError("clear:temperature must be positive, got 0")
+    labels.check_temperature("clear", temperature)
 
     def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
         tau = labels.temperatures(model, state, batch, temperature)

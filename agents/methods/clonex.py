@@ -20,7 +20,11 @@ def clonex(model: Model, *, strength: float = 1.0, temperature: float = 1.0) -> 
     """`strength` times the mean over tasks of their mean KL(old policy || policy).
 
     At strength 0 the rows of earlier tasks have no other use: they stay in the TD loss.
+
+    Raises:
+        ValueError: A temperature of 0, at which there is no policy to clone.
     """
+    labels.check_temperature("clonex", temperature)
 
     def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
         tau = labels.temperatures(model, state, batch, temperature)

@@ -228,7 +228,7 @@ def test_a_loss_that_is_no_number_exits_with_3_and_keeps_the_last_good_state(
     folder = tmp_path / "runs" / "mine"
     code, out, err = call("train", *flags(logdir=folder.parent, name="mine", **SHORT | changes))
     *before, last = err.splitlines()
-    assert (code, out, len(before)) == (3, "", 2), err
+    assert (code, out, len(before)) == (3, "", 3), err
     assert re.match(rf"stopped: {re.escape(culprit)} became NaN or infinite ", last), last
     assert "start a new run with a smaller --learning-rate or strength; saved " in last
     assert last.endswith(f"go on with: python train.py --resume {folder}")

@@ -116,11 +116,6 @@ def test_it_brings_the_policy_back(ended, rows, learn, labelled):
     assert after["clear_loss"] < 0.1 * before["clear_loss"]
 
 
-def test_temperature_must_be_positive(agent):
-    with pytest.raises(ValueError, match="clear:temperature must be positive, got 0"):
-        agent(methods="clear:temperature=0")
-
-
 def test_by_hand(linear, theta, two_rows):
     # Half of the task's gap 2 is a temperature of 1. The policy was 3 to 1, and is 1 to e.
     stored = torch.tensor([[log(3), 0], [torch.nan] * 2])

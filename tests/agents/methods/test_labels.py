@@ -112,3 +112,9 @@ def test_where_the_task_is_hidden_all_rows_have_the_mean_temperature(agent, rows
     assert tau.tolist() == [2] * 6
     tau = labels.temperatures(mine.learner.model, {"gap": torch.tensor([2.0, 4.0])}, batch, 0.5)
     assert tau.tolist() == [1.5] * 6
+
+
+@pytest.mark.parametrize("name", ["clear", "clonex"])
+def test_a_policy_is_cloned_at_a_positive_temperature_only(agent, name):
+    with pytest.raises(ValueError, match=f"{name}:temperature must be positive, got 0"):
+        agent(methods=f"{name}:temperature=0")
