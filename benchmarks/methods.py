@@ -44,7 +44,8 @@ CONTROLS: dict[str, dict[str, Any]] = {
 # Methods that need no rows of earlier tasks are shown without any.
 WITHOUT_ROWS = ("l1", "l2", "l2_init", "l2_previous", "ewc", "si", "mas", "rwalk", "spectral")
 WITHOUT_ROWS += ("parseval", "lwf", "medqn", "ogd")
-COMBINATIONS = ("distill,ewc", "distill,si", "distill,l2_init", "distill,agem", "clear,mas")
+COMBINATIONS = ("distill,clear", "distill,l2_init", "distill,agem", "distill,ewc", "distill,si")
+COMBINATIONS += ("clear,agem", "clear,mas")
 
 
 def variants() -> dict[str, dict[str, Any]]:

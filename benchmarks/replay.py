@@ -1,6 +1,7 @@
 """The memories beside the replay buffers of other libraries: speed, bytes, and whether it is right.
 
     python benchmarks/replay.py --memmap rows --out benchmarks/results/replay.json
+    python benchmarks/replay.py --lines prioritized --capacity 1000000
 
 One core, processor time: no library here works in more than one thread. All operations of a line
 are timed in turn, many short rounds, and the best round counts. That does not undo what a busy
@@ -145,6 +146,21 @@ def own_rates(memories: dict[str, Memory], batch: int, rounds: int) -> dict[str,
     return best
 
 
+def own_adds(args: argparse.Namespace) -> list[list[Any]]:
+    """Kind, capacity, stream, batch, and rows per second of adds to full memories."""
+    sizes, adds = (1, 8, args.batch, 8 * args.batch), []
+    others = [kind for kind in BUFFERS if kind not in CHEAP]
+    for capacity, stream, kinds, batches, rounds in (
+        *((args.capacity, stream, CHEAP, sizes, args.rounds) for stream in STREAMS),
+        (args.own_capacity, 10, others, sizes[:3], 3),
+    ):
+        memories = passed_by(capacity, stream, [kind for kind in kinds if kind in BUFFERS])
+        for batch in batches:
+            for kind, rate in own_rates(memories, batch, rounds).items():
+                adds.append([kind, capacity, stream, batch, rate])
+    return adds
+
+
 def k_center_seconds(rows: int = 10_000, features: int = 64, chosen: int = 1_000) -> float | None:
     """Time of choosing rows that are far apart, if we can."""
     try:
@@ -178,30 +194,19 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All figures, as JSON can hold them."""
     found, missing = subjects(args.capacity, args.batch)
     lines: dict[str, dict[str, float]] = {}
-    for line in LINES:
+    for line in args.lines or LINES:
         able = {name: s.operations[line] for name, s in found.items() if line in s.operations}
         rows = {"add batch": args.batch}.get(line, 1)
         timed = rates(able, args.rounds, args.seconds) if "Retain" in able else {}
         lines[line] = {name: rate * rows for name, rate in timed.items()}
-    others = [kind for kind in BUFFERS if kind not in CHEAP]
-    adds = []
-    sizes = (1, args.batch, 8 * args.batch)
-    for capacity, stream, kinds, batches, rounds in (
-        *((args.capacity, stream, CHEAP, sizes, args.rounds) for stream in STREAMS),
-        (args.own_capacity, 10, others, (args.batch,), 3),
-    ):
-        memories = passed_by(capacity, stream, [kind for kind in kinds if kind in BUFFERS])
-        for batch in batches:
-            for kind, rate in own_rates(memories, batch, rounds).items():
-                adds.append([kind, capacity, stream, batch, rate])
     return {
         "capacity": args.capacity,
         "batch": args.batch,
         "own_capacity": args.own_capacity,
         "missing": missing,
         "rates": lines,
-        "own_adds": adds,
-        "k_center_seconds": k_center_seconds(),
+        "own_adds": [] if args.lines else own_adds(args),
+        "k_center_seconds": None if args.lines else k_center_seconds(),
         "memmap": memmap(args.memmap) if args.memmap else None,
         "bytes_per_row": {name: s.bytes / args.capacity for name, s in found.items()},
         "checks": {name: check(s, args.capacity, args.samples) for name, s in found.items()},
@@ -216,8 +221,7 @@ def peers_table(result: dict[str, Any]) -> Table:
     for column in ("per second (ours / theirs)", *names):
         table.add_column(column, justify="right")
     for line, label in LINES.items():
-        rates = result["rates"][line]
-        if rates:
+        if rates := result["rates"].get(line):
             table.add_row(label, *(_cell(rates, name) for name in names))
     table.add_row("bytes per row", *(f"{result['bytes_per_row'][name]:.0f}" for name in names))
     checks = [result["checks"][name] for name in names]
@@ -257,6 +261,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=0.01, help="of each operation and round")
     parser.add_argument("--samples", type=int, default=400, help="looked at of each library")
+    parser.add_argument("--lines", nargs="+", choices=LINES, help="these of the first table only")
     parser.add_argument("--memmap", type=Path, metavar="FOLDER", help="ten million rows in files")
     parser.add_argument("--out", type=Path, help="a file for the figures, JSON")
     args = parser.parse_args()
@@ -266,7 +271,8 @@ def main() -> None:
     result = measure(args)
     console = Console(width=150)
     console.print(peers_table(result))
-    console.print(own_table(result))
+    if result["own_adds"]:
+        console.print(own_table(result))
     if result["k_center_seconds"] is not None:
         console.print(f"k-center, 1,000 of 10,000 x 64: {result['k_center_seconds']:.2f} s")
     if result["memmap"]:
