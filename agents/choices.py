@@ -3,7 +3,8 @@
 Rows do not act on each other: what a layer's outputs are to a row's loss (its delta) is the same
 whatever rows are chosen. Only the sums over rows, which are the gradients of the weights, differ.
 So the pass back is made once, and then one product for each layer makes its gradients of all
-choices. A network with other layers than `RULES` knows has a pass back for each choice.
+choices. A network with layers that `RULES` does not know, or that uses them in another way, has a
+pass back for each choice.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +19,8 @@ from agents.networks import NoisyLinear, squashed
 
 Named = dict[str, Tensor]
 Layer = Callable[[Tensor, Tensor], Named]  # (delta, share) -> gradients of its parameters
-See = Callable[[str, nn.Module, Tensor, Tensor], Any]  # (name, layer, input, output)
+Inputs = tuple[Tensor, ...]
+See = Callable[[str, nn.Module, Inputs, Tensor], Any]  # (name, layer, inputs, output)
 
 
 def choice_gradients(
@@ -32,10 +34,11 @@ def choice_gradients(
         theta: Parameters.
         share: Weight of each row in each sum, [choices, n].
     """
-    if len(share) > 1 and (layers := _layers_met(network, lambda: losses(theta))):
+    choices, rows = share.shape
+    if choices > 1 and (layers := _layers_met(network, lambda: losses(theta), rows)):
         return _from_deltas(network, lambda: losses(theta), layers, share)
     _, backward, *_ = torch.func.vjp(losses, theta)
-    if len(share) == 1:
+    if choices == 1:
         return backward(share[0])[0][None]
     return torch.func.vmap(lambda rows: backward(rows)[0])(share)
 
@@ -49,7 +52,7 @@ def _from_deltas(
     taps = {name: torch.zeros_like(output) for name, (_, output) in layers.items()}
 
     def tapped(taps: Named) -> Tensor:
-        def tap(name: str, module: nn.Module, x: Tensor, output: Tensor) -> Any:
+        def tap(name: str, module: nn.Module, given: Inputs, output: Tensor) -> Any:
             return _Tap.apply(output, taps[name])  # type: ignore[no-untyped-call]
 
         with _watched(network.network, tap):
@@ -83,17 +86,22 @@ class _Tap(torch.autograd.Function):
         return gradient, gradient
 
 
-def _layers_met(network: FlatNetwork, call: Callable[[], Any]) -> dict[str, tuple[Layer, Tensor]]:
-    """Each layer's rule and outputs in a call; none if a layer has no rule, or several calls."""
-    if not all(type(module) in RULES for _, module in _with_parameters(network.network)):
+def _layers_met(
+    network: FlatNetwork, call: Callable[[], Any], rows: int
+) -> dict[str, tuple[Layer, Tensor]]:
+    """Each layer's rule and outputs in a call; none if a rule does not hold, or of several calls.
+
+    A rule holds for a layer without hooks that sees one vector of each row.
+    """
+    if not all(_has_rule(module) for _, module in _with_parameters(network.network)):
         return {}
     met: list[str] = []
     layers = {}
 
-    def note(name: str, module: nn.Module, x: Tensor, output: Tensor) -> None:
+    def note(name: str, module: nn.Module, given: Inputs, output: Tensor) -> None:
         met.append(name)
-        if x.dim() == 2:
-            layers[name] = RULES[type(module)](module, x), output
+        if [x.shape[:-1] for x in given] == [(rows,)]:
+            layers[name] = RULES[type(module)](module, given[0]), output
 
     with _watched(network.network, note):
         call()
@@ -101,12 +109,17 @@ def _layers_met(network: FlatNetwork, call: Callable[[], Any]) -> dict[str, tupl
     return layers if once and len(layers) == len(met) else {}
 
 
+def _has_rule(module: nn.Module) -> bool:
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    return type(module) in RULES and not hooked
+
+
 @contextmanager
 def _watched(network: nn.Module, see: See) -> Iterator[None]:
-    """Shows each layer's name, itself, its input and its output; may change the output."""
+    """Shows each layer's name, itself, its inputs and its output; may change the output."""
 
     def hook(name: str) -> Any:
-        return lambda module, given, output: see(name, module, given[0], output)
+        return lambda module, given, output: see(name, module, given, output)
 
     layers = _with_parameters(network)
     handles = [module.register_forward_hook(hook(name)) for name, module in layers]

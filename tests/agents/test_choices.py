@@ -47,10 +47,47 @@ class PerPart(nn.Module):
         return self.layer(torch.stack([obs, obs.square()], 1)).prod(1)
 
 
+class PartsAsRows(PerPart):
+    """Its layer sees the vectors of all rows one below the other."""
+
+    def forward(self, obs, task):
+        parts = torch.stack([obs, obs.square()], 1)
+        return self.layer(parts.flatten(0, 1)).unflatten(0, (-1, 2)).prod(1)
+
+
+class PerTask(PerPart):
+    """Its layer sees the tasks, not the rows."""
+
+    def forward(self, obs, task):
+        return self.layer(torch.eye(3))[task] * obs[:, :2]
+
+
+class ByName(PerPart):
+    """Its layer is given its input by name."""
+
+    def forward(self, obs, task):
+        return self.layer(input=obs)
+
+
+class Hooked(PerPart):
+    """What its layer says is changed by a hook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer.register_forward_hook(lambda layer, given, output: output.tanh())
+
+    def forward(self, obs, task):
+        return self.layer(obs)
+
+
 OTHERS = {
     "convolutions": lambda: NETWORKS["cnn"](NetworkSpec((3, 4, 4), 2, 3, hidden=(5,))),
     "a layer twice": Twice,
     "parts of rows": PerPart,
+    "parts as rows": PartsAsRows,
+    "tasks as rows": PerTask,
+    "an input by name": ByName,
+    "a hook": Hooked,
 }
 
 
