@@ -28,4 +28,4 @@ def project(gradient: Tensor, reference: Tensor) -> Tensor:
     dot, square = gradient @ reference, reference.square().sum()
     share = dot / square.clamp(min=torch.finfo(square.dtype).tiny)
     # Asked this way round, a reference that became NaN or infinite is not overlooked.
-    return torch.where(dot >= 0, gradient, gradient - share * reference)
+    return torch.where((dot >= 0) & (dot < torch.inf), gradient, gradient - share * reference)

@@ -41,7 +41,8 @@ def project(gradient: Tensor, references: Tensor, margin: float) -> Tensor:
     own, old = gradient.reshape(-1, 1, size), references.reshape(-1, references.shape[-2], size)
     vectors = torch.cat([old, own], 1).double()
     products = (vectors @ vectors.mT).cpu().numpy()
-    allowed = torch.from_numpy((products[:, -1] >= 0).all(1)).to(own.device)
+    dots = products[:, -1]
+    allowed = torch.from_numpy(((dots >= 0) & np.isfinite(dots)).all(1)).to(own.device)
     if allowed.all():
         return gradient.clone()
     nearest = torch.from_numpy(_shares(products, margin)).to(own.device)[:, None] @ vectors

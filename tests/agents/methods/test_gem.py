@@ -50,8 +50,11 @@ def test_no_task_is_ever_opposed_and_no_more_is_changed_than_that_takes(vectors,
         assert abs(added @ found) <= 1e-5 * np.square(gradient).sum()
 
 
-def test_a_gradient_that_is_not_finite_is_not_overlooked():
-    assert solve([1.0, 0.0], [[torch.nan, 0.0], [-1.0, 0.0]]).isnan().all()
+@pytest.mark.parametrize(
+    "references", [[[torch.nan, 0.0], [-1.0, 0.0]], [[torch.inf, 0.0]], [[torch.inf, 0.0]] * 2]
+)
+def test_a_gradient_that_is_not_finite_is_not_overlooked(references):
+    assert solve([1.0, 0.0], references).isnan().all()
 
 
 def test_side_by_side_members_get_what_each_gets_alone():
