@@ -49,6 +49,19 @@ def test_of_many_members_each_loses_its_part_in_the_rows_that_it_uses(monkeypatc
         assert part.any() == (count > 0)
 
 
+def test_elsewhere_than_on_the_cpu_pytorch_makes_the_same_products(monkeypatch):
+    generator, used = torch.Generator().manual_seed(0), torch.tensor([2, 3])
+    vectors, found = (
+        torch.randn(2, 6, generator=generator),
+        torch.randn(2, 3, 6, generator=generator),
+    )
+    bases = torch.stack([extend(torch.zeros(3, 6), rows) for rows in found])
+    here = within(vectors, bases, used)
+    monkeypatch.setattr(sys.modules["agents.methods.ogd"], "_array", lambda tensor: tensor)
+    assert torch.allclose(within(vectors, bases, used), here, atol=1e-6)
+    assert here.any()
+
+
 @given(arrays(np.int64, (5, 6), elements=st.integers(-3, 3)))
 @settings(max_examples=50, deadline=None)
 def test_the_basis_is_orthonormal_and_what_is_left_is_at_right_angles_to_it(vectors):
