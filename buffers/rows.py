@@ -119,7 +119,9 @@ class Rows(Mapping[str, np.ndarray]):
         """
         for name, target in views.items():
             if (values := self.given.get(name)) is None:
-                target[where] = self._columns[name].fill
+                column = self._columns[name]
+                fill = np.full(column.shape, column.fill, column.dtype)
+                target[where] = fill.view(target.dtype)
             elif target.ndim == 1 < values.ndim:
                 whole = np.ndarray(self.n, target.dtype, np.ascontiguousarray(values))
                 target[where] = whole[which]

@@ -183,7 +183,8 @@ def test_of_rows_with_one_slot_the_last_is_stored_whole():
 @pytest.mark.parametrize("kept", [3, 200])  # few of many are written column by column
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray, lambda x: x[:, ::-1]])
 def test_rows_are_stored_as_they_are_however_they_lie_in_memory(kept, layout):
-    storage = Storage({"a": Column((40,)), "b": Column((2, 3)), "c": Column(fill=7)}, 400)
+    missing = {"c": Column(fill=7), "d": Column((2,), fill=8), "e": Column((2, 2), fill=9)}
+    storage = Storage({"a": Column((40,)), "b": Column((2, 3)), **missing}, 400)
     numbers = layout(np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32))
     slots = np.full(300, -1)
     which = np.arange(300)[::-1][:kept]
@@ -191,4 +192,5 @@ def test_rows_are_stored_as_they_are_however_they_lie_in_memory(kept, layout):
     storage.put(slots, {"a": numbers, "b": numbers[:, :6].reshape(300, 2, 3)}, 0)
     assert np.array_equal(storage.data["a"][:kept], numbers[which])
     assert np.array_equal(storage.data["b"][:kept].reshape(kept, 6), numbers[which, :6])
-    assert storage.data["c"][:kept].tolist() == [7] * kept
+    for name, column in missing.items():
+        assert (storage.data[name][:kept] == column.fill).all()
