@@ -51,14 +51,16 @@ class ReservoirBuffer(Buffer):
     def _admit(self, rows: Rows) -> np.ndarray:
         first, end = self._added, self._added + rows.n
         self._kept: Kept | list[tuple[int, int]] | None = NOBODY
-        if end <= self._plan.due:
+        if end <= self._plan.due or first == end:
             return nowhere(rows.n)
         if end > self._capacity and end > self._plan.end:
             self._plan_to(end)
         if first < self._capacity:
             return self._admit_first(first, end)
+        if end <= self._plan.due:  # which was not known yet
+            return nowhere(rows.n)
         if rows.n == 1:
-            return one_slot(self._plan.take_one() if end > self._plan.due else -1)
+            return one_slot(self._plan.take_one())
         if rows.n > FEW:
             return self._admit_many(first, end)
         return self._admit_few(first, end)

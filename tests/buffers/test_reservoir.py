@@ -41,6 +41,30 @@ def test_a_stream_of_many_plans_is_kept_evenly(make_rows, shape, kept_by, kind, 
     assert 0.001 < chisquare(kept).pvalue < 0.999
 
 
+@pytest.mark.parametrize("kind", [ReservoirBuffer, SkipReservoir])
+@pytest.mark.parametrize("rows", [4, 5])  # as many as there are slots, and one more
+@pytest.mark.parametrize("planned", [True, False])
+def test_no_rows_have_no_slots(make_rows, shape, kind, rows, planned):
+    buffer = kind(4, **shape)
+    buffer.add(make_rows(0, rows))
+    if not planned:
+        buffer.shrink(4)
+    slots = buffer.add(make_rows(rows, 0))
+    assert slots.dtype == np.int64
+    assert not slots.size
+    assert buffer.seen == rows
+
+
+def test_a_batch_is_dropped_if_a_new_plan_begins_beyond_it(make_rows, shape, tmp_path):
+    buffer = ReservoirBuffer(1, storage="memmap", path=tmp_path / "rows", **shape)
+    kept = 0  # a memory of one row plans one row ahead
+    for first in range(0, 300, 3):
+        slots = buffer.add(make_rows(first, 3))
+        kept += int((slots >= 0).sum())
+        assert slots.dtype == np.int64
+    assert 0 < kept < 50
+
+
 @pytest.mark.parametrize(
     ("kind", "rows", "most"),
     [
