@@ -91,15 +91,19 @@ class ReservoirBuffer(Buffer):
         return slots
 
     def _put(self, slots: np.ndarray, rows: Rows) -> np.ndarray:
-        if not self._plans or self._kept is None:
-            return super()._put(slots, rows)
-        if rows.n == 1:
-            if (slot := slots.item()) >= 0:
-                self._storage.put_run(slot, rows, self.seen)
-            return slots
-        if isinstance(self._kept, tuple):
-            return self._storage.put(slots, rows, self.seen, self._kept)
-        self._storage.put_each(self._kept, rows, self.seen)
+        try:
+            if not self._plans or self._kept is None:
+                return super()._put(slots, rows)
+            if rows.n == 1:
+                if (slot := slots.item()) >= 0:
+                    self._storage.put_run(slot, rows, self.seen)
+                return slots
+            if isinstance(self._kept, tuple):
+                return self._storage.put(slots, rows, self.seen, self._kept)
+            self._storage.put_each(self._kept, rows, self.seen)
+        except (OSError, MemoryError):  # no row came, so that the plan speaks of others
+            self._forget_plan()
+            raise
         alone = len({slot for _, slot in self._kept}) == len(self._kept)
         return slots if alone else last_writes(slots)
 

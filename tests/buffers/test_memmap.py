@@ -17,7 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from buffers import BUFFERS, Column, HybridBuffer, ReplayBuffer, ReservoirBuffer, TaskReservoir
+from buffers import (
+    BUFFERS,
+    Column,
+    HybridBuffer,
+    ReplayBuffer,
+    ReservoirBuffer,
+    SkipReservoir,
+    TaskReservoir,
+)
 from buffers.rows import Rows
 
 
@@ -266,6 +274,17 @@ def test_without_room_to_undo_a_batch_it_is_refused_and_the_memory_stays_as_it_w
     with files_up_to(2_000), pytest.raises(OSError):
         buffer.add(make_rows(60, 300, task=1))
     assert_equal(buffer.state_dict(), before)
+
+
+@pytest.mark.parametrize("kind", [ReservoirBuffer, SkipReservoir])
+def test_a_reservoir_that_had_no_room_for_a_batch_goes_on_as_if_it_had_not_come(
+    make, filled, make_rows, kept_by, kind
+):
+    buffer = filled(make(kind, capacity=500))
+    with files_up_to(2_000), pytest.raises(OSError):
+        buffer.add(make_rows(60, 1_000))
+    assert buffer.add(make_rows(60, 9)).tolist() == [*range(60, 69)]
+    assert kept_by(buffer) == tuple(range(69))
 
 
 def test_what_is_in_files_is_not_pickled(make):
