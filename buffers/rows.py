@@ -12,7 +12,7 @@ from buffers.columns import REQUIRED, Column, check_names, checked_values, must_
 from buffers.layout import Batch, Layout, Records
 from buffers.nested import flat, root
 
-MANY = 1 << 18  # bytes of rows that do not stay in the cache until they are stored
+CACHED = 1 << 18  # bytes of rows that stay in the cache until they are stored
 FEW = 40  # values that are summed sooner in Python than in NumPy
 MANY = 128  # rows that are copied sooner as a whole than number by number
 
@@ -24,6 +24,7 @@ class Rows(Mapping[str, np.ndarray]):
 
     Attributes:
         n: number of rows.
+        columns: name -> Column, of the buffer that they were checked for.
         given: the columns that were given; the others have their fill value in every row.
         packed: the rows as they are stored, with the columns that were not given; None until
             somebody asked for that, see `pack`.
@@ -37,21 +38,21 @@ class Rows(Mapping[str, np.ndarray]):
     ) -> None:
         self.n = len(next(iter(given.values())))
         self.given, self.packed = given, packed
-        self._columns = columns
+        self.columns = columns
         self._room: Batch | None = None  # where to pack the rows
         self._runs: tuple[tuple[int, ...], list[Rows]] = (), []  # of the last `runs`
 
     def __getitem__(self, name: str) -> np.ndarray:
         if (values := self.given.get(name)) is not None:
             return values
-        column = self._columns[name]
+        column = self.columns[name]
         return np.full((self.n, *column.shape), column.fill, column.dtype)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+        return iter(self.columns)
 
     def __len__(self) -> int:
-        return len(self._columns)
+        return len(self.columns)
 
     def reuse(self, given: Mapping[str, np.ndarray]) -> "Rows":
         """Become other rows: as many, of the same columns and dtypes."""
@@ -81,21 +82,21 @@ class Rows(Mapping[str, np.ndarray]):
             self._views = self._room.columns()
             self._opaque = opaque_rows(self._views) if self.n >= MANY else {}
             for name in self._views.keys() - self.given.keys():
-                self._views[name][...] = self._columns[name].fill
+                self._views[name][...] = self.columns[name].fill
         return self._room
 
     def some(self, which: slice | np.ndarray) -> "Rows":
         """Return some of the rows."""
         if self.packed is not None:
             packed = self.packed.some(which)
-            return Rows(self._columns, packed.columns(), packed)
+            return Rows(self.columns, packed.columns(), packed)
         if isinstance(which, slice):
-            return Rows(self._columns, {k: v[which] for k, v in self.given.items()})
-        return Rows(self._columns, {k: v.take(which, axis=0) for k, v in self.given.items()})
+            return Rows(self.columns, {k: v[which] for k, v in self.given.items()})
+        return Rows(self.columns, {k: v.take(which, axis=0) for k, v in self.given.items()})
 
     def runs(self, layout: Layout, edges: tuple[int, ...]) -> list["Rows"]:
         """Return the rows between every two edges, packed in one go if they are few."""
-        if layout.apart or self.n * layout.row_bytes > MANY:
+        if layout.apart or self.n * layout.row_bytes > CACHED:
             return [self.some(slice(*ends)) for ends in pairwise(edges)]
         self.pack(layout)
         if self._runs[0] != edges:  # else they are where they were the last time
@@ -105,7 +106,7 @@ class Rows(Mapping[str, np.ndarray]):
     def taken(self, name: str, which: np.ndarray) -> np.ndarray | float:
         """A column of some of the rows, or the one value that all of them have there."""
         values = self.given.get(name)
-        return self._columns[name].fill if values is None else values.take(which, axis=0)
+        return self.columns[name].fill if values is None else values.take(which, axis=0)
 
     def scatter(
         self, views: Mapping[str, np.ndarray], which: np.ndarray, where: np.ndarray
@@ -119,7 +120,7 @@ class Rows(Mapping[str, np.ndarray]):
         """
         for name, target in views.items():
             if (values := self.given.get(name)) is None:
-                column = self._columns[name]
+                column = self.columns[name]
                 fill = np.full(column.shape, column.fill, column.dtype)
                 target[where] = fill.view(target.dtype)
             elif target.ndim == 1 < values.ndim:
@@ -133,7 +134,7 @@ class Rows(Mapping[str, np.ndarray]):
         to = slice(first, first + self.n)
         for name, target in views.items():
             values = self.given.get(name)
-            target[to] = self._columns[name].fill if values is None else values
+            target[to] = self.columns[name].fill if values is None else values
 
 
 def opaque_rows(views: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -172,12 +173,13 @@ class Intake:
     def checked(self, rows: Mapping[str, ArrayLike]) -> Rows:
         """Return the rows with every column as an array [n, *shape] of its dtype.
 
-        Rows that were checked for a buffer of the same columns are returned as they are.
+        Rows that were checked for a buffer of the same columns are returned as they are, those
+        for one of other columns are checked again.
 
         Raises:
             ValueError: a column is unknown, missing, or not what `checked_values` accepts.
         """
-        if isinstance(rows, Rows):
+        if isinstance(rows, Rows) and rows.columns == self._layout.columns:
             return rows
         if self._nested:
             rows = flat(rows)
