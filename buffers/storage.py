@@ -214,7 +214,7 @@ class Storage:
             raw[where] = values
 
     def _before_writing(self, slots: slice | np.ndarray) -> None:
-        """Take note that these slots will be written to; no slot twice."""
+        """Take note that these slots will be written to."""
 
     def commit(self, seen: int, added: int) -> None:
         """Take note that an operation is complete, with the buffer's counters after it."""

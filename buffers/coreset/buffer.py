@@ -100,13 +100,18 @@ class CoresetBuffer(Buffer):
         }
         return about | self._reasons.describe(self._slots.chosen)
 
+    @property
+    def needs_feedback(self) -> bool:
+        """Whether the rule asks for errors; only "gss" does."""
+        return "error" in self._wants
+
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell how wrong the learner was on the rows at `index`; only "gss" asks for it.
 
         Raises:
             ValueError: an error is missing or not finite. The buffer then stays as it was.
         """
-        if "error" not in self._wants:
+        if not self.needs_feedback:
             return
         slots, error = checked_errors(index, td_error)
         held = self._stored(slots)

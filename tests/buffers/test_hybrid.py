@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from buffers import CoresetBuffer, HybridBuffer, PrioritizedBuffer, ReservoirBuffer
+from buffers import CoresetBuffer, GradientBuffer, HybridBuffer, PrioritizedBuffer, ReservoirBuffer
 
 
 @pytest.fixture
@@ -152,7 +152,8 @@ def test_rows_of_the_current_task_are_drawn_from_memory_on_request(make_rows, sh
     [
         ({}, False),
         ({"recent_kind": PrioritizedBuffer}, True),
-        ({"kind": CoresetBuffer}, True),
+        ({"kind": GradientBuffer}, True),
+        ({"kind": CoresetBuffer}, False),
         ({"kind": ReservoirBuffer}, False),
     ],
 )
