@@ -168,6 +168,13 @@ class CoresetBuffer(Buffer):
         self._reasons.reset(candidates)
         return slots
 
+    def _put(self, slots: np.ndarray, rows: Rows) -> np.ndarray:
+        try:
+            return super()._put(slots, rows)
+        except (OSError, MemoryError):
+            self._slots.give_back(int(np.count_nonzero(slots >= 0)))
+            raise
+
     def _reduce(self, rows: int) -> None:
         """Keep `rows` of the rows held, by the rule, and free the slots of all others."""
         held = self._slots.held

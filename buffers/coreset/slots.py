@@ -63,6 +63,10 @@ class Slots:
         self._used += n
         return self._order[self._used - n : self._used].copy()
 
+    def give_back(self, n: int) -> None:
+        """Take note that no rows came into the `n` slots taken last."""
+        self._used -= n
+
     def settle(self, held: np.ndarray, chosen: int) -> None:
         """Take note that these slots are in use, the first `chosen` for chosen rows."""
         free = np.ones(len(self._order), bool)

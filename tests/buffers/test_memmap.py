@@ -20,6 +20,7 @@ import pytest
 from buffers import (
     BUFFERS,
     Column,
+    CoresetBuffer,
     HybridBuffer,
     ReplayBuffer,
     ReservoirBuffer,
@@ -276,8 +277,8 @@ def test_without_room_to_undo_a_batch_it_is_refused_and_the_memory_stays_as_it_w
     assert_equal(buffer.state_dict(), before)
 
 
-@pytest.mark.parametrize("kind", [ReservoirBuffer, SkipReservoir])
-def test_a_reservoir_that_had_no_room_for_a_batch_goes_on_as_if_it_had_not_come(
+@pytest.mark.parametrize("kind", [ReservoirBuffer, SkipReservoir, CoresetBuffer])
+def test_a_memory_that_had_no_room_for_a_batch_goes_on_as_if_it_had_not_come(
     make, filled, make_rows, kept_by, kind
 ):
     buffer = filled(make(kind, capacity=500))
