@@ -20,7 +20,7 @@ IN_CACHE = 2**17  # numbers of a block of the basis: half a megabyte
 SMALLEST = 1e-4  # a direction whose new part is a smaller share of it is no new one
 
 
-def ogd(model: Model, *, rows: int = 30, project: Literal["step", "gradient"] = "step") -> Method:
+def ogd(model: Model, *, rows: int = 25, project: Literal["step", "gradient"] = "step") -> Method:
     """Takes from every step (or gradient) its part in the span of the old outputs' gradients.
 
     Raises:
