@@ -177,9 +177,7 @@ class Buffer(StoredRows):
 
     def _draw(self, n: int) -> np.ndarray:
         """Slots of `n` stored rows; there are some."""
-        drawn = self._rng.random(n)  # `uniform`, without the time of a call
-        drawn *= _scalar(len(self))
-        return drawn.astype(_INT64)
+        return uniform(self._rng, len(self), n)
 
     def _weigh(self, slots: np.ndarray) -> np.ndarray:
         """Importance weight of each row drawn, float32 [n]."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from agents.losses import mean_where
 from agents.methods import labels
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Batch, Method, State, check_positive
 from agents.model import Model
 
 
@@ -26,7 +26,7 @@ def clear(
     Raises:
         ValueError: A temperature of 0, at which there is no policy to clone.
     """
-    labels.check_temperature("clear", temperature)
+    check_positive("clear", temperature=temperature)
 
     def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
         tau = labels.temperatures(model, state, batch, temperature)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from agents.losses import mean_where, task_mask
 from agents.methods import labels
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Batch, Method, State, check_positive
 from agents.model import Model
 
 
@@ -24,7 +24,7 @@ def clonex(model: Model, *, strength: float = 1.0, temperature: float = 1.0) -> 
     Raises:
         ValueError: A temperature of 0, at which there is no policy to clone.
     """
-    labels.check_temperature("clonex", temperature)
+    check_positive("clonex", temperature=temperature)
 
     def loss(theta: Tensor, state: State, batch: Batch, q: Tensor) -> Tensor:
         tau = labels.temperatures(model, state, batch, temperature)

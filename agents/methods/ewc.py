@@ -19,7 +19,7 @@ from torch import Tensor
 
 from agents.losses import action_gap, mask_invalid
 from agents.methods.importance import mean_over_rows, mean_squared_td_gradient
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Batch, Method, State, check_positive
 from agents.methods.quadratic import Step, nothing_important, quadratic, summed, unit_mean
 from agents.model import Model
 
@@ -54,8 +54,7 @@ def ewc(
     """
     if gamma > 1:
         raise ValueError(f"ewc:gamma must lie between 0 and 1, got {gamma}")
-    if temperature == 0:
-        raise ValueError("ewc:temperature must be positive, got 0")
+    check_positive("ewc", temperature=temperature)
     if gamma != 1 and mode != "online":
         raise ValueError(f"ewc:gamma={gamma} does nothing with mode={mode}, only with mode=online")
     if temperature != 1 and fisher != "policy":

@@ -17,12 +17,6 @@ from agents.model import Model
 LEAST_GAP = 0.05  # of the distance between best and worst action: some actions are equally good
 
 
-def check_temperature(name: str, temperature: float) -> None:
-    """Raises ValueError for a temperature of 0, at which there is no policy to clone."""
-    if temperature == 0:
-        raise ValueError(f"{name}:temperature must be positive, got 0")
-
-
 def known(batch: Batch) -> Tensor:
     """Which Q values are labelled, bool [n, actions]."""
     return ~batch["q"].isnan()

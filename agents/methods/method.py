@@ -66,3 +66,10 @@ class Method:
     def put(self, state: State, own: State) -> State:
         """The learner's state with the method's part replaced."""
         return state | {f"{self.name}.{key}": value for key, value in own.items()}
+
+
+def check_positive(method: str, **options: float) -> None:
+    """Raises ValueError for an option that is 0; the command line has refused what is below."""
+    for option, value in options.items():
+        if value == 0:
+            raise ValueError(f"{method}:{option} must be positive, got 0")

@@ -14,7 +14,7 @@ mean gradient, which costs nothing and is too small by about the size of the bat
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Batch, Method, State, check_positive
 from agents.methods.quadratic import Step, nothing_important, quadratic, unit_mean
 from agents.model import Model
 
@@ -43,9 +43,7 @@ def rwalk(
     """
     if not 0 < rate <= 1:
         raise ValueError(f"rwalk:rate must lie above 0 and up to 1, got {rate}")
-    for option, value in {"interval": interval, "damping": damping}.items():
-        if value == 0:
-            raise ValueError(f"rwalk:{option} must be positive, got 0")
+    check_positive("rwalk", interval=interval, damping=damping)
 
     def init(theta: Tensor) -> State:
         zeros = torch.zeros_like(theta)

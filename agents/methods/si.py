@@ -12,7 +12,7 @@ whose targets move, so that the sum is the drop of no fixed function.
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Batch, Method, State, check_positive
 from agents.methods.quadratic import Step, nothing_important, quadratic, unit_mean
 from agents.model import Model
 
@@ -37,8 +37,7 @@ def si(
     Raises:
         ValueError: A damping of 0, which divides by the way of weights that did not move.
     """
-    if damping == 0:
-        raise ValueError("si:damping must be positive, got 0")
+    check_positive("si", damping=damping)
 
     def init(theta: Tensor) -> State:
         return nothing_important(theta) | {"path": torch.zeros_like(theta)}
