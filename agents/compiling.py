@@ -181,7 +181,10 @@ class _Recording:
         """From now on runs one piece of C++ (on a GPU: of Triton), made by PyTorch's inductor."""
         on_cpu = all(tensor.device.type == "cpu" for tensor in self._examples)
         if on_cpu:
+            from agents.rewrites import rewrite  # imports inductor, which takes a second
+
             hand_over(self._graph)
+            rewrite(self._graph)
         with torch.no_grad():
             self._operations = torch._inductor.compile(
                 self._graph, [*self._examples], options={"cpp_wrapper": on_cpu}

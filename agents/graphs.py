@@ -80,7 +80,9 @@ def _transpose(node: Node) -> Any:
 
 def _select(node: Node) -> Any:
     """The only part of a dimension that was just added."""
-    of = node.args[0]
+    of: Any = node.args[0]
+    if of.target is aten.select_backward.default and of.args[2:] == node.args[1:]:
+        return of.args[0]
     inner = _source(of, aten.unsqueeze.default)
     return None if inner is None or _dim(node, of) != _dim(of, of) else inner
 

@@ -21,8 +21,10 @@ def action_gap(q: Tensor, valid: Tensor) -> Tensor:
     """How much better the best action is than the second best one, [batch]; 0 with one action."""
     if q.shape[-1] < 2:
         return torch.zeros_like(q[..., 0])
-    best = mask_invalid(q, valid).topk(2, dim=-1).values
-    return torch.nan_to_num(best[..., 0] - best[..., 1], posinf=0.0)
+    q = mask_invalid(q, valid)
+    best = torch.arange(q.shape[-1], device=q.device) == q.argmax(-1, keepdim=True)
+    second = q.masked_fill(best, -torch.inf).amax(-1)
+    return torch.nan_to_num(q.amax(-1) - second, posinf=0.0)
 
 
 def mean_where(values: Tensor, where: Tensor) -> Tensor:

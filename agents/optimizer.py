@@ -27,5 +27,5 @@ def adam(gradient: Tensor, moments: Adam, lr: Tensor, epsilon: float) -> tuple[T
     mean = torch.lerp(moments["adam_mean"], gradient, 1 - BETA1)
     square = torch.lerp(moments["adam_square"], gradient.square(), 1 - BETA2)
     mean_share, square_share = (1 - b ** steps.to(mean.dtype) for b in (BETA1, BETA2))
-    step = -lr * (mean / mean_share) / ((square / square_share).sqrt() + epsilon)
+    step = (-lr / mean_share) * mean / (square_share.rsqrt() * square.sqrt() + epsilon)
     return step, {"adam_mean": mean, "adam_square": square, "adam_steps": steps}

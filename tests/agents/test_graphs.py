@@ -29,6 +29,7 @@ ONE = torch.arange(3.0)[None]
         (lambda x: x.t().t(), X),
         (lambda x: x.detach().view(2, 3).expand(2, 3), X),
         (lambda x: x.unsqueeze(0).unsqueeze(0)[0][0], X),
+        (lambda x: torch.ops.aten.select_backward(x, [4, 2, 3], 0, 1)[1], X),
     ],
 )
 def test_what_computes_nothing_is_left_out(function, x):
@@ -44,6 +45,8 @@ def test_what_computes_nothing_is_left_out(function, x):
         (lambda x: x.unsqueeze(0).select(1, 0), X),  # another dimension than was added
         (lambda x: x.unsqueeze(0).squeeze(1), ONE),
         (lambda x: x[0].unsqueeze(1), ONE),
+        (lambda x: torch.ops.aten.select_backward(x, [4, 2, 3], 0, 1)[2], X),
+        (lambda x: torch.ops.aten.select_backward(x, [2, 2, 3], 0, 1)[:, 1], X),
         (lambda x: x.t(), X),
         (lambda x: x.view(3, 2), X),
         (lambda x: x.expand(2, 3), ONE),

@@ -1,0 +1,123 @@
+"""Recorded graphs rewritten before they are compiled for a CPU: the same numbers, faster C++.
+
+Inductor keeps the form in which a gradient was written down: a matrix is multiplied and afterwards
+turned one element at a time, and a scalar that scales a vector is computed again for every part of
+it. On a small network that takes longer than the products do.
+"""
+
+from typing import Any
+
+import torch
+import torch._inductor.inductor_prims  # declares what KEEP is
+from torch import Tensor
+from torch.fx import Graph, GraphModule, Node
+
+aten = torch.ops.aten
+KEEP = torch.ops.prims.inductor_force_stride_order.default  # a tensor in memory of its own
+PRODUCTS = (aten.mm.default, aten.bmm.default)
+TURNS = (aten.t.default, aten.transpose.int)
+SHORT = (
+    16  # numbers of a row: a library's product into shorter ones takes up to seven times as long
+)
+FEW = 256  # numbers that are computed once and kept rather than computed beside each use
+
+
+def rewrite(graph: GraphModule) -> None:
+    """Rewrites a recorded graph in place."""
+    for node in list(graph.graph.nodes):
+        if node.target is aten.addmm.default and not node.kwargs:
+            _part(graph.graph, node)
+    for node in list(graph.graph.nodes):
+        if node.target in PRODUCTS and _is_better_turned(node):
+            _turn(graph.graph, node)
+    for node in list(graph.graph.nodes):
+        if _is_few(node) and any(_is_many(user) for user in _users(node)):
+            _keep(graph.graph, node)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+
+
+def _part(graph: Graph, node: Node) -> None:
+    """Makes a product with a bias two operations: what follows adds the bias for nothing.
+
+    Inductor would join the two again, were the product not kept.
+    """
+    bias, *factors = node.args
+    with graph.inserting_before(node):
+        product = _call(graph, aten.mm.default, *factors)
+        kept = _call(graph, KEEP, product, product.meta["val"].stride())
+        node.replace_all_uses_with(_call(graph, aten.add.Tensor, kept, bias))
+
+
+def _is_better_turned(product: Node) -> bool:
+    """Whether rather the product's transpose is made: to have long rows, or since that is used."""
+    rows, columns = product.meta["val"].shape[-2:]
+    if min(rows, columns) < SHORT:
+        return bool(columns < rows)
+    return all(user.target in TURNS for user in product.users)
+
+
+def _turn(graph: Graph, product: Node) -> None:
+    """Makes `a @ b` the transpose of `b.T @ a.T`."""
+    with graph.inserting_before(product):
+        right, left = (_turned(graph, factor) for factor in product.args)
+        made = _call(graph, product.target, left, right)
+        back = _call(graph, aten.clone.default, _turned(graph, made))
+        back.kwargs = {"memory_format": torch.contiguous_format}
+        back.meta["val"] = back.meta["val"].contiguous()
+    for user in list(product.users):
+        if user.target in TURNS:
+            user.replace_all_uses_with(made)
+    product.replace_all_uses_with(back)
+
+
+def _turned(graph: Graph, matrix: Any) -> Node:
+    """The transpose of a matrix or of each member's; of a transpose, what that was made of."""
+    if matrix.target in TURNS:
+        source: Node = matrix.args[0]
+        return source
+    return _call(graph, aten.transpose.int, matrix, -2, -1)
+
+
+def _is_few(node: Node) -> bool:
+    value = node.meta.get("val")
+    small = isinstance(value, Tensor) and value.numel() <= FEW
+    return small and node.op == "call_function" and not _is_view(node)
+
+
+def _is_many(node: Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.numel() > 8 * FEW
+
+
+def _is_view(node: Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is None or any(result.alias_info for result in schema.returns)
+
+
+def _users(node: Node) -> list[Node]:
+    """What a tensor is used in, also by way of another look at it."""
+    found: list[Node] = []
+    for user in node.users:
+        found += _users(user) if _is_view(user) else [user]
+    return found
+
+
+def _keep(graph: Graph, node: Node) -> None:
+    """Has a tensor computed once."""
+    with graph.inserting_after(node):
+        if node.meta["val"].numel() > 1:
+            kept = made = _call(graph, KEEP, node, node.meta["val"].stride())
+        else:  # what is kept for nothing else is a tensor made of several
+            made = _call(graph, aten.stack.default, [node, node])
+            with graph.inserting_after(made):
+                kept = _call(graph, aten.select.int, made, 0, 0)
+    node.replace_all_uses_with(kept, delete_user_cb=lambda user: user is not made)
+
+
+def _call(graph: Graph, target: Any, *args: Any) -> Node:
+    """A new operation with what it gives, which inductor and the rules above look at."""
+    node = graph.call_function(target, args)
+    known = torch.fx.node.map_arg(args, lambda each: each.meta["val"])
+    node.meta["val"] = known[0] if target is KEEP else target(*known)
+    return node
