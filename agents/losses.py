@@ -22,9 +22,8 @@ def action_gap(q: Tensor, valid: Tensor) -> Tensor:
     if q.shape[-1] < 2:
         return torch.zeros_like(q[..., 0])
     q = mask_invalid(q, valid)
-    best = torch.arange(q.shape[-1], device=q.device) == q.argmax(-1, keepdim=True)
-    second = q.masked_fill(best, -torch.inf).amax(-1)
-    return torch.nan_to_num(q.amax(-1) - second, posinf=0.0)
+    others = q.scatter(-1, q.argmax(-1, keepdim=True), -torch.inf)
+    return torch.nan_to_num(q.amax(-1) - others.amax(-1), posinf=0.0)
 
 
 def mean_where(values: Tensor, where: Tensor) -> Tensor:
