@@ -19,6 +19,12 @@ def test_a_run_is_compiled_if_asked_or_if_it_is_long(choice, steps, expected):
     assert compiles(Config(compile=choice, train_interval=8, gradient_steps=4), steps) is expected
 
 
+@pytest.mark.parametrize(("seeds", "expected"), [(1, False), (10, True)])
+def test_a_run_of_many_members_is_compiled_sooner(seeds, expected):
+    config = Config(seeds=seeds, train_interval=8, gradient_steps=4)
+    assert compiles(config, 50_000) is expected
+
+
 def test_without_a_compiler_a_run_is_eager_and_says_so(monkeypatch, caplog):
     monkeypatch.setattr("experiments.compiling.missing_compiler", lambda: "no g++ here")
     assert not compiles(Config(compile="on"), 1_000)
