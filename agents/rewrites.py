@@ -16,9 +16,8 @@ aten = torch.ops.aten
 KEEP = torch.ops.prims.inductor_force_stride_order.default  # a tensor in memory of its own
 PRODUCTS = (aten.mm.default, aten.bmm.default)
 TURNS = (aten.t.default, aten.transpose.int)
-SHORT = (
-    16  # numbers of a row: a library's product into shorter ones takes up to seven times as long
-)
+VIEWS = (aten.view.default, aten._unsafe_view.default)
+SHORT = 16  # numbers of a row; a product into shorter ones takes up to seven times as long
 FEW = 256  # numbers that are computed once and kept rather than computed beside each use
 
 
@@ -30,6 +29,8 @@ def rewrite(graph: GraphModule) -> None:
     for node in list(graph.graph.nodes):
         if node.target in PRODUCTS and _is_better_turned(node):
             _turn(graph.graph, node)
+        if node.target in VIEWS:  # what it looks at may now lie otherwise in memory
+            node.target = aten.reshape.default
     for node in list(graph.graph.nodes):
         if _is_few(node) and any(_is_many(user) for user in _users(node)):
             _keep(graph.graph, node)

@@ -40,6 +40,8 @@ def shapes_of_products(nodes):
         (lambda x, b: x * b.norm() + x / b.sum(), (LONG, BIAS)),
         (lambda x, b: (x.expand(32, 5000) * b.exp()[:, None], b.exp()), (LONG, BIAS)),
         (lambda x: x + 1, (X,)),
+        (lambda x, w: ((x.t() @ w).t() * 2).t().view(-1), (X, W)),
+        (lambda x, w: ((x.t() @ w).t() + x[:24].t()).t().view(-1), (X, W)),
     ],
 )
 def test_a_rewritten_graph_computes_the_same(function, tensors):
