@@ -41,6 +41,12 @@ class Points:
         """Squared distance of every row to this one, float32 [n]."""
         return np.matmul(self._to, self._of[row], out=out)
 
+    def distances(self, row: int) -> np.ndarray:
+        """Distance of every row to this one, float32 [n]: slower, and exact also for near rows."""
+        away = self.x - self.x[row]
+        distances: np.ndarray = np.sqrt(np.einsum("nd,nd->n", away, away))
+        return distances
+
     def blocks(
         self, rows: np.ndarray, others: np.ndarray | slice = slice(None)
     ) -> Iterator[tuple[slice, np.ndarray]]:

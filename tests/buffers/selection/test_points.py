@@ -13,6 +13,15 @@ def test_distances_are_right_also_far_from_the_origin():
     assert np.allclose(np.stack([points.squared(i) for i in range(30)]), expected, atol=1e-3)
 
 
+def test_distances_of_near_rows_are_right_and_copies_have_none():
+    x = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
+    x[10:20], x[20:] = x[:10], x[:10] + np.float32(2**-16)
+    found = Points(np.float64(x) + 64, 0).distances(3)
+    assert found[3] == found[13] == 0
+    assert found[23] == pytest.approx(np.sqrt(5) * 2**-16, rel=0.5)
+    assert np.allclose(found, np.linalg.norm(x - x[3], axis=1), atol=1e-4)
+
+
 @pytest.mark.parametrize("at_once", [1, 7, 1 << 20])
 def test_a_few_rows_at_a_time_are_all_rows(monkeypatch, at_once):
     monkeypatch.setattr(module, "PAIRS_AT_ONCE", at_once)

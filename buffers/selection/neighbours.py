@@ -1,0 +1,58 @@
+"""Which rows are so near to which others that a choice of the one matters to the other."""
+
+import numpy as np
+
+from buffers.selection.points import Points
+
+
+class Neighbours:
+    """Pairs of rows nearer to each other than the reach of either, with their distances.
+
+    A row is its own neighbour, at distance 0, if it reaches anywhere.
+
+    Args:
+        points: n rows.
+        reach: how far each row reaches, float32 [n].
+
+    Attributes:
+        farthest: the largest distance of any two rows.
+    """
+
+    def __init__(self, points: Points, reach: np.ndarray) -> None:
+        n, squared_reach = len(points), np.where(reach > 0, np.square(reach), -np.inf)
+        squared_reach, farthest = squared_reach.astype(np.float32), np.float32(0)
+        places, distances = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        for part, squared in points.blocks(np.arange(n)):
+            near = squared < squared_reach
+            near |= squared < squared_reach[part, None]
+            place = np.flatnonzero(near)
+            distances.append(root(squared.ravel()[place]))
+            places.append(place + part.start * n)
+            farthest = max(farthest, squared.max())
+        self.farthest = float(np.sqrt(farthest))
+        row, self._others = np.divmod(np.concatenate(places), max(n, 1))
+        self._distances = np.concatenate(distances)
+        self._distances[row == self._others] = 0
+        self._first = np.concatenate([[0], np.bincount(row, minlength=n).cumsum()])
+
+    def __len__(self) -> int:
+        """How many pairs."""
+        return len(self._others)
+
+    def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Neighbours of these rows, one after the other.
+
+        Returns:
+            For each of their neighbours whose it is, as a place in `rows`; which row it is; and
+            how far it is.
+        """
+        first, count = self._first[rows], self._first[rows + 1] - self._first[rows]
+        whose = np.repeat(np.arange(len(rows)), count)
+        place = np.arange(len(whose)) + np.repeat(first - count.cumsum() + count, count)
+        return whose, self._others[place], self._distances[place]
+
+
+def root(squared: np.ndarray) -> np.ndarray:
+    """Distances from squared ones, in place; rounding may have taken these below 0."""
+    np.maximum(squared, 0, out=squared)
+    return np.sqrt(squared, out=squared)
