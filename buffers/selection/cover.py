@@ -5,6 +5,7 @@ import numpy as np
 from buffers.selection.neighbours import Neighbours
 
 POOL = 256  # rows among which the best are looked for until all have become worse than the others
+OFTEN = 2  # times that all neighbours are read before those who do not matter are dropped
 TOGETHER = 32  # at most so many choices at a time that do not touch each other
 
 
@@ -31,6 +32,7 @@ class Cover:
     ) -> None:
         self._neighbours, self._weights, self._distance = neighbours, weights, distance
         self._pool, self._least = np.empty(0, np.int64), 0.0
+        self._read = 0
         n = len(distance)
         self.gain = np.zeros(n)
         self.gain += self._saved(np.arange(n), np.zeros(n, distance.dtype))
@@ -44,7 +46,7 @@ class Cover:
         chosen one after the other.
         """
         rows = self._top(min(most, TOGETHER))
-        whose, row, apart = self._neighbours.of(rows)
+        whose, row, apart = self._near(rows)
         nearer = apart < self._distance[row]
         whose, row, apart = whose[nearer], row[nearer], apart[nearer]
         first = np.full(len(self.gain), len(rows))  # of those that are worth something to a row
@@ -68,6 +70,15 @@ class Cover:
         order = self.gain[self._pool].argsort()[::-1]
         return self._pool[order[:n]]
 
+    def _near(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `Neighbours.of`; those who do not matter any more are dropped now and then."""
+        if self._read > OFTEN * len(self._neighbours):
+            self._neighbours.shorten(self._distance)
+            self._read = 0
+        found = self._neighbours.of(rows)
+        self._read += len(found[0])
+        return found
+
     def _bring(self, rows: np.ndarray, distance: np.ndarray) -> None:
         """Take note that a chosen row is as near as this to each of these."""
         self.gain -= self._saved(rows, distance)
@@ -75,7 +86,7 @@ class Cover:
 
     def _saved(self, rows: np.ndarray, distance: np.ndarray) -> np.ndarray:
         """By how much the gains fall when `rows` are at this distance; all gains if it is 0."""
-        whose, other, apart = self._neighbours.of(rows)
+        whose, other, apart = self._near(rows)
         before = self._distance[rows][whose]
         saved = before - np.clip(apart, distance[whose], before)
         return np.bincount(other, self._weights[rows][whose] * saved, len(self._distance))

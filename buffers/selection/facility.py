@@ -70,16 +70,19 @@ def _first(
         How far each row is from its nearest chosen one, float32 [n].
     """
     some, count = _drawn(weights, sample)
-    apart = np.concatenate([root(squared) for _, squared in points.blocks(some)])
+    apart = np.empty((len(some), len(points)), np.float32)
+    for part, squared in points.blocks(some):
+        apart[part] = root(squared)
     distance = np.full(len(points), 2 * np.sqrt(points.norm.max()))  # as far as can be
-    gain = distance[0] * count.sum() - count @ apart.astype(np.float64)
+    gain = distance[0] * count.sum() - (count @ apart).astype(np.float64)
     for i in range(len(index)):
         best = index[i] = gain.argmax()
         before, distance = distance, np.minimum(distance, points.distances(best))
         worth[i] = weights @ (before - distance)
         nearer = distance[some] < before[some]
-        old, new = before[some[nearer], None], distance[some[nearer], None]
-        gain -= count[nearer] @ (old - np.clip(apart[nearer], new, old))
+        old, new = before[some[nearer]], distance[some[nearer]]
+        left = np.clip(apart[nearer], new[:, None], old[:, None])
+        gain -= count[nearer] @ old - count[nearer] @ left
         gain[best] = -np.inf
     return distance
 

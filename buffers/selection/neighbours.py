@@ -39,6 +39,13 @@ class Neighbours:
         """How many pairs."""
         return len(self._others)
 
+    def shorten(self, reach: np.ndarray) -> None:
+        """Forget the pairs that are within the reach of neither any more, [n]."""
+        row = np.repeat(np.arange(len(reach)), np.diff(self._first))
+        near = self._distances < np.maximum(reach[row], reach[self._others])
+        self._others, self._distances = self._others[near], self._distances[near]
+        self._first[1:] = np.bincount(row[near], minlength=len(reach)).cumsum()
+
     def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Neighbours of these rows, one after the other.
 

@@ -29,6 +29,7 @@ class Points:
 
     def __init__(self, features: ArrayLike, k: int) -> None:
         self.x, self.norm = centred(features, k)
+        self._blurred = self.norm.max(initial=0) / 1024  # below, rounding is seen in a distance
         one = np.ones_like(self.norm)
         # Column by column, the product runs over rows: twice as fast where d is small.
         self._to = np.asfortranarray(np.column_stack([self.x, self.norm, one]))
@@ -42,10 +43,12 @@ class Points:
         return np.matmul(self._to, self._of[row], out=out)
 
     def distances(self, row: int) -> np.ndarray:
-        """Distance of every row to this one, float32 [n]: slower, and exact also for near rows."""
-        away = self.x - self.x[row]
-        distances: np.ndarray = np.sqrt(np.einsum("nd,nd->n", away, away))
-        return distances
+        """Distance of every row to this one, float32 [n]; exact also where it is small."""
+        squared = self.squared(row)
+        near = np.flatnonzero(squared < self._blurred)
+        away = self.x[near] - self.x[row]
+        squared[near] = np.einsum("nd,nd->n", away, away)
+        return np.sqrt(squared, out=squared)
 
     def blocks(
         self, rows: np.ndarray, others: np.ndarray | slice = slice(None)
