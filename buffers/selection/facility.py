@@ -16,7 +16,7 @@ def facility_location(
     *,
     weight: ArrayLike = 1.0,
     gain: np.ndarray | None = None,
-    sample: int = 512,
+    sample: int = 256,
 ) -> np.ndarray:
     """Choose, again and again, the row that most shortens the others' way to a chosen one.
 
@@ -29,7 +29,7 @@ def facility_location(
     listed: then the gains of all rows are known at all times. Deviation: the first n / 64 rows,
     while everything matters to everything, are those worth most to a sample of all rows, each as
     likely as its weight; their gains are exact. Costs n^2 (d + 6) operations, some 60 n for each
-    doubling of the chosen, 25 numpy calls for about 15 choices, and 2.5 kB of memory a row.
+    doubling of the chosen, 25 numpy calls for about 15 choices, and 2 kB of memory a row.
 
     Args:
         features: [n, d].

@@ -19,20 +19,26 @@ class Neighbours:
     """
 
     def __init__(self, points: Points, reach: np.ndarray) -> None:
-        n, squared_reach = len(points), np.where(reach > 0, np.square(reach), -np.inf)
-        squared_reach, farthest = squared_reach.astype(np.float32), np.float32(0)
-        places, distances = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-        for part, squared in points.blocks(np.arange(n)):
-            near = squared < squared_reach
-            near |= squared < squared_reach[part, None]
-            place = np.flatnonzero(near)
-            distances.append(root(squared.ravel()[place]))
-            places.append(place + part.start * n)
+        n, order = len(points), (-reach).argsort(kind="stable")
+        squared_reach = np.square(reach[order])[:, None]
+        rows, others, distances = [order[reach[order] > 0]], [], []
+        farthest = np.float32(0)
+        for first, squared in points.pairs(order):  # from those that reach farthest on
+            place = np.flatnonzero(squared < squared_reach[first : first + len(squared)])
+            row, other = np.divmod(place, n - first)
+            once = other > row
+            rows.append(order[row[once] + first])
+            others.append(order[other[once] + first])
+            distances.append(root(squared.ravel()[place[once]]))
             farthest = max(farthest, squared.max())
         self.farthest = float(np.sqrt(farthest))
-        row, self._others = np.divmod(np.concatenate(places), max(n, 1))
-        self._distances = np.concatenate(distances)
-        self._distances[row == self._others] = 0
+        own = np.zeros(len(rows[0]), np.float32)
+        row = np.concatenate([*rows, *others])
+        order = row.astype(np.min_scalar_type(max(n - 1, 0))).argsort(
+            kind="stable"
+        )  # 16 bits: fast
+        self._others = np.concatenate([rows[0], *others, *rows[1:]])[order]
+        self._distances = np.concatenate([own, *distances, *distances])[order]
         self._first = np.concatenate([[0], np.bincount(row, minlength=n).cumsum()])
 
     def __len__(self) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 PAIRS_AT_ONCE = 1 << 20  # distances in memory at once: 4 MiB
+AT_A_TIME = 64  # rows whose distances to later ones are computed at once, at most
 
 
 class Points:
@@ -63,6 +64,18 @@ class Points:
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
             yield part, self._of[rows[part]] @ to
+
+    def pairs(self, order: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Squared distances of every two rows once, a few rows at a time, in half the time.
+
+        Yields:
+            A place in `order`, and the distances of the rows from there on to the rows from there
+            on, float32 [a few, all that follow].
+        """
+        of, to = self._of[order], np.asfortranarray(self._to[order]).T
+        step = max(1, min(AT_A_TIME, PAIRS_AT_ONCE // max(1, len(order))))
+        for first in range(0, len(order), step):
+            yield first, of[first : first + step] @ to[:, first:]
 
 
 def centred(features: ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:

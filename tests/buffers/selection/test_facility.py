@@ -71,7 +71,7 @@ def test_of_many_rows_every_choice_is_the_best_next_one(rows):
         rng.integers(1, 9, size=300),
         np.empty(200),
     )
-    facility_location(points, 200, weight=weight, gain=gain)
+    facility_location(points, 200, weight=weight, gain=gain, sample=300)
     assert np.allclose(gain, greedy(points, weight, 200), atol=0.05)
 
 
