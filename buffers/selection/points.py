@@ -43,6 +43,13 @@ class Points:
         """Squared distance of every row to this one, float32 [n]."""
         return np.matmul(self._to, self._of[row], out=out)
 
+    def some(self, rows: np.ndarray) -> "Points":
+        """These rows only, centred as they are."""
+        part = Points.__new__(Points)
+        part.x, part.norm, part._blurred = self.x[rows], self.norm[rows], self._blurred
+        part._to, part._of = np.asfortranarray(self._to[rows]), self._of[rows]
+        return part
+
     def distances(self, row: int) -> np.ndarray:
         """Distance of every row to this one, float32 [n]; exact also where it is small."""
         squared = self.squared(row)
