@@ -50,6 +50,16 @@ class Points:
         part._to, part._of = np.asfortranarray(self._to[rows]), self._of[rows]
         return part
 
+    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first row of each kind, int64 [kinds], and of which kind every row is, int64 [n]."""
+        whole = f"V{self._of.itemsize * self._of.shape[1]}"
+        _, first, kind = np.unique(
+            np.ascontiguousarray(self._of).view(whole).ravel(),
+            return_index=True,
+            return_inverse=True,
+        )
+        return first, kind
+
     def distances(self, row: int) -> np.ndarray:
         """Distance of every row to this one, float32 [n]; exact also where it is small."""
         squared = self.squared(row)

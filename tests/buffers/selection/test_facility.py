@@ -50,6 +50,12 @@ def test_copies_are_given_up_first():
     points = np.random.default_rng(0).normal(size=(10, 3))
     index = facility_location(np.tile(points, (4, 1)), 10)
     assert set(index % 10) == set(range(10))
+    gain = np.empty(25)
+    index = facility_location(np.tile(points, (4, 1)), 25, gain=gain)
+    assert len(set(index.tolist())) == 25
+    assert set(index[:10] % 10) == set(range(10))
+    assert (gain[:10] > 0).all()
+    assert not gain[10:].any()
 
 
 def greedy(points, weight, k):

@@ -34,6 +34,14 @@ def test_every_two_rows_come_once_in_the_order_asked_for(monkeypatch, at_once):
     assert np.allclose(found[upper], expected[upper], atol=1e-2)
 
 
+@pytest.mark.parametrize("width", [0, 1, 3])
+def test_rows_are_of_one_kind_if_they_are_copies(width):
+    x = np.random.default_rng(0).normal(size=(6, width))[[0, 1, 0, 2, 2, 0]]
+    first, kind = Points(x, 0).distinct()
+    assert sorted(first.tolist()) == ([0, 1, 3] if width else [0])
+    assert np.array_equal(x[first[kind]], x)
+
+
 def test_distances_among_some_rows_are_those_among_all():
     points, rows = Points(np.random.default_rng(0).normal(size=(30, 5)), 0), np.array([4, 20, 7])
     some = points.some(rows)
