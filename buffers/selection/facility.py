@@ -7,7 +7,7 @@ from buffers.selection.cover import Cover
 from buffers.selection.neighbours import Neighbours, root
 from buffers.selection.points import Points
 
-FIRST = 64  # one of so many rows is chosen before the neighbours are listed: some 60 for each row
+FIRST = 32  # one of so many rows is chosen before the neighbours are listed: some 30 for each row
 
 
 def facility_location(
@@ -27,9 +27,9 @@ def facility_location(
 
     Copies count as one row, and come last. Once a few rows are chosen, a row is worth something to
     its neighbours only, and these are listed: then the gains of all rows are known at all times.
-    Deviation: the first n / 64 rows, while everything matters to everything, are those worth most
+    Deviation: the first n / 32 rows, while everything matters to everything, are those worth most
     to a sample of all rows, each as likely as its weight; their gains are exact. Costs
-    n^2 (d + 6) / 2 operations, some 60 n for each doubling of the chosen, 25 calls of NumPy for
+    n^2 (d + 6) / 2 operations, some 30 n for each doubling of the chosen, 25 calls of NumPy for
     some 7 choices, and 2 kB of memory a row.
 
     Args:
