@@ -37,8 +37,8 @@ def facility_location(
         k: rows to choose, 0 to n.
         weight: how many rows each row counts for, [n] or one number.
         gain: takes how much each choice added to the sum, [k].
-        sample: rows by which the first ones are chosen; with `n` or more every choice is the best
-            next one, and the memory grows as n^2.
+        sample: rows by which the first ones are chosen; take more where `k` is not much more than
+            n / 32. With `n` every choice is the best next one, and the memory grows as n^2.
 
     Returns:
         int64 [k], in the order chosen.
