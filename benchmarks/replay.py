@@ -2,6 +2,7 @@
 
     python benchmarks/replay.py --memmap rows --out benchmarks/results/replay.json
     python benchmarks/replay.py --lines prioritized --capacity 1000000
+    python benchmarks/replay.py --adds-of facility gss --out benchmarks/results/replay.json
 
 One core, processor time: no library here works in more than one thread. All operations of a line
 are timed in turn, many short rounds, and the best round counts. That does not undo what a busy
@@ -27,13 +28,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from replay_adds import make, own_adds, own_table
 from replay_peers import FLOATS, PEERS, Operation, Subject, rows_of
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import chisquare
 
-from buffers import BUFFERS, Column, Memory
-from buffers.columns import needs_of
+from buffers import BUFFERS
 
 LINES = {
     "sample": "sample",
@@ -43,8 +44,6 @@ LINES = {
     "add batch": "add, a batch at a time",
     "prioritized": "prioritised: sample and update",
 }
-STREAMS = (2, 10, 100)  # times the capacity that have passed by: a reservoir keeps less and less
-CHEAP = ("fifo", "reservoir", "skip_reservoir")  # the others are timed with fewer rows
 
 
 def retain(capacity: int, batch: int) -> Subject:
@@ -85,11 +84,6 @@ def prioritized(capacity: int, batch: int) -> dict[str, Operation]:
     return {"prioritized": lambda: buffer.feedback(buffer.sample(batch).index, error)}
 
 
-def make(kind: str, capacity: int) -> Any:
-    """A memory of a kind, with the columns that it needs beside the usual ones."""
-    return BUFFERS[kind](capacity, state=Column((FLOATS,)), extra=needs_of(BUFFERS[kind]))
-
-
 def rates(operations: dict[str, Operation], rounds: int, seconds: float) -> dict[str, float]:
     """Calls per second of each operation, in its best round."""
     best = dict.fromkeys(operations, 0.0)
@@ -120,45 +114,6 @@ def check(subject: Subject, capacity: int, samples: int) -> dict[str, float]:
         torn += int((state != reward[:, None]).any(axis=1).sum())
         counts += np.bincount((reward * 100 / capacity).astype(int), minlength=100)
     return {"torn": torn / counts.sum(), "uniform_p": float(chisquare(counts).pvalue)}
-
-
-def passed_by(capacity: int, stream: int, kinds: list[str]) -> dict[str, Memory]:
-    """Memories of each kind that `stream` times their capacity has passed by."""
-    memories = {kind: make(kind, capacity) for kind in kinds}
-    for memory in memories.values():
-        for first in range(0, stream * capacity, 5_000):
-            memory.add(rows_of(5_000, first))
-    return memories
-
-
-def own_rates(memories: dict[str, Memory], batch: int, rounds: int) -> dict[str, float]:
-    """Rows per second that each memory takes, in its best round; the stream grows by little."""
-    rows, best = rows_of(batch), dict.fromkeys(memories, 0.0)
-    states = {kind: memory.state_dict() for kind, memory in memories.items()}
-    for _ in range(rounds):
-        for kind, memory in memories.items():
-            memory.load_state_dict(states[kind])
-            calls = min(max(memory.seen // (10 * batch), 1), 4_000)
-            start = time.process_time()
-            for _ in range(calls):
-                memory.add(rows)
-            best[kind] = max(best[kind], calls * batch / (time.process_time() - start))
-    return best
-
-
-def own_adds(args: argparse.Namespace) -> list[list[Any]]:
-    """Kind, capacity, stream, batch, and rows per second of adds to full memories."""
-    sizes, adds = (1, 8, args.batch, 8 * args.batch), []
-    others = [kind for kind in BUFFERS if kind not in CHEAP]
-    for capacity, stream, kinds, batches, rounds in (
-        *((args.capacity, stream, CHEAP, sizes, args.rounds) for stream in STREAMS),
-        (args.own_capacity, 10, others, sizes[:3], 3),
-    ):
-        memories = passed_by(capacity, stream, [kind for kind in kinds if kind in BUFFERS])
-        for batch in batches:
-            for kind, rate in own_rates(memories, batch, rounds).items():
-                adds.append([kind, capacity, stream, batch, rate])
-    return adds
 
 
 def k_center_seconds(rows: int = 10_000, features: int = 64, chosen: int = 1_000) -> float | None:
@@ -237,20 +192,11 @@ def _cell(rates: dict[str, float], name: str) -> str:
     return f"{rates[name]:,.0f}{ratio}"
 
 
-def own_table(result: dict[str, Any]) -> Table:
-    """A line per kind of memory, stream and batch."""
-    table = Table(title="Adding to a full memory")
-    for column in ("memory", "rows", "stream, times that", "batch", "rows/s", "time / FIFO's"):
-        table.add_column(column, justify="right")
-    fifo = {
-        (stream, batch): rate
-        for kind, _, stream, batch, rate in result["own_adds"]
-        if kind == "fifo"
-    }
-    for kind, capacity, stream, batch, rate in result["own_adds"]:
-        ratio = f"{fifo[stream, batch] / rate:.2f}x"
-        table.add_row(kind, f"{capacity:,}", str(stream), f"{batch:,}", f"{rate:,.0f}", ratio)
-    return table
+def renewed(file: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """What the file holds, with the adds to some memories measured anew."""
+    result = dict(json.loads(file.read_text()))
+    others = [each for each in result["own_adds"] if each[0] not in args.adds_of]
+    return result | {"own_adds": others + own_adds(args)}
 
 
 def main() -> None:
@@ -262,17 +208,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.01, help="of each operation and round")
     parser.add_argument("--samples", type=int, default=400, help="looked at of each library")
     parser.add_argument("--lines", nargs="+", choices=LINES, help="these of the first table only")
+    parser.add_argument(
+        "--adds-of",
+        nargs="+",
+        choices=BUFFERS,
+        metavar="MEMORY",
+        help="measure adds to these anew, and nothing else; --out has the rest",
+    )
     parser.add_argument("--memmap", type=Path, metavar="FOLDER", help="ten million rows in files")
     parser.add_argument("--out", type=Path, help="a file for the figures, JSON")
     args = parser.parse_args()
+    if args.adds_of and not (args.out and args.out.exists()):
+        parser.error("--adds-of: name the file of a whole run by --out")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 (two of the libraries draw from it)
-    result = measure(args)
+    result = renewed(args.out, args) if args.adds_of else measure(args)
     console = Console(width=150)
     console.print(peers_table(result))
     if result["own_adds"]:
-        console.print(own_table(result))
+        console.print(own_table(result["own_adds"]))
     if result["k_center_seconds"] is not None:
         console.print(f"k-center, 1,000 of 10,000 x 64: {result['k_center_seconds']:.2f} s")
     if result["memmap"]:

@@ -170,7 +170,11 @@ class CoresetBuffer(Buffer):
 
     def _put(self, slots: np.ndarray, rows: Rows) -> np.ndarray:
         try:
-            return super()._put(slots, rows)
+            if rows.n != 1:
+                return super()._put(slots, rows)
+            if (slot := slots.item()) >= 0:
+                self._storage.put_run(slot, rows, self.seen)
+            return slots
         except (OSError, MemoryError):
             self._slots.give_back(int(np.count_nonzero(slots >= 0)))
             raise

@@ -13,7 +13,8 @@ def herding(
 
     Algorithm 4 of iCaRL (Rebuffi et al., 2017). Every prefix of the result is the choice for a
     smaller `k`. Deviations: a row is chosen once only, features are not scaled to length 1, and
-    the mean can be that of rows that are no longer there, through `weight`. Costs k (d + 3) n
+    the mean can be that of rows that are no longer there, through `weight`. Chosen rows
+    are left out whenever they are a quarter of those looked at. Costs k (d + 3) (n - k / 2)
     operations.
 
     Args:
@@ -33,14 +34,17 @@ def herding(
     weights = np.broadcast_to(np.asarray(weight, np.float64), len(points))
     mean = (weights @ points.x / weights.sum()).astype(np.float32)
     wanted = np.zeros_like(mean)  # that the mean be reached, the next row would have to be this
+    n, left = len(points), np.arange(len(points))  # rows, but for chosen ones that were sorted out
     for i in range(k):
         wanted += mean
-        row = int(
-            (half - x @ wanted).argmin()
-        )  # |wanted - x|^2 = |wanted|^2 - 2 (wanted x) + |x|^2
-        index[i] = row
+        # |wanted - x|^2 = |wanted|^2 - 2 (wanted x) + |x|^2
+        row = int((half - x @ wanted).argmin())
+        index[i] = left[row]
         half[row] = np.inf
-        wanted -= points.x[row]
+        wanted -= x[row]
+        if 4 * (len(left) - n + i + 1) > len(left) and i + 1 < k:
+            kept = np.flatnonzero(half < np.inf)
+            left, x, half = left[kept], np.asfortranarray(x[kept]), half[kept]
         if gain is not None:
             gain[i] = -np.sqrt(wanted @ wanted) / (i + 1)
     return index

@@ -14,7 +14,8 @@ def k_center(features: ArrayLike, k: int, *, gain: np.ndarray | None = None) -> 
     Copies of a chosen row come last. Outliers come first: rows that are wrong are chosen too.
 
     Where Gonzalez starts with any row, this starts with the one nearest to the mean, so that the
-    order of rows does not matter but among equals. Costs k (d + 4) n operations.
+    order of rows does not matter but among equals. Rows that are chosen are left out whenever they
+    are a quarter of those looked at. Costs k (d + 4) (n - k / 2) operations.
 
     Args:
         features: [n, d].
@@ -26,15 +27,20 @@ def k_center(features: ArrayLike, k: int, *, gain: np.ndarray | None = None) -> 
         int64 [k], in the order chosen.
     """
     points = Points(features, k)
-    index = np.empty(k, np.int64)
+    n, index = len(points), np.empty(k, np.int64)
     distance = np.full(len(points), np.inf, np.float32)  # squared, to the nearest chosen row
     squared = np.empty_like(distance)
     reach = np.zeros(k + 1, np.float32)
+    left = np.arange(len(points))  # rows, but for chosen ones that were sorted out
     row = int(points.norm.argmin()) if k else 0
     for i in range(k):
-        index[i] = row
+        index[i] = left[row]
         np.minimum(distance, points.squared(row, squared), out=distance)
         distance[row] = -np.inf  # never again, not even where only copies are left
+        if 4 * (len(left) - n + i + 1) > len(left) and i + 1 < k:
+            kept = np.flatnonzero(distance > -np.inf)
+            left, points, distance = left[kept], points.some(kept), distance[kept]
+            squared = np.empty_like(distance)
         row = int(distance.argmax())
         reach[i + 1] = distance[row]
     if gain is not None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 PAIRS_AT_ONCE = 1 << 20  # distances in memory at once: 4 MiB
+AT_A_TIME = 64  # rows whose distances to later ones are computed at once, at most
 
 
 class Points:
@@ -29,6 +30,7 @@ class Points:
 
     def __init__(self, features: ArrayLike, k: int) -> None:
         self.x, self.norm = centred(features, k)
+        self._blurred = self.norm.max(initial=0) / 1024  # below, rounding is seen in a distance
         one = np.ones_like(self.norm)
         # Column by column, the product runs over rows: twice as fast where d is small.
         self._to = np.asfortranarray(np.column_stack([self.x, self.norm, one]))
@@ -40,6 +42,31 @@ class Points:
     def squared(self, row: int, out: np.ndarray | None = None) -> np.ndarray:
         """Squared distance of every row to this one, float32 [n]."""
         return np.matmul(self._to, self._of[row], out=out)
+
+    def some(self, rows: np.ndarray) -> "Points":
+        """These rows only, centred as they are."""
+        part = Points.__new__(Points)
+        part.x, part.norm, part._blurred = self.x[rows], self.norm[rows], self._blurred
+        part._to, part._of = np.asfortranarray(self._to[rows]), self._of[rows]
+        return part
+
+    def distinct(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first row of each kind, int64 [kinds], and of which kind every row is, int64 [n]."""
+        whole = f"V{self._of.itemsize * self._of.shape[1]}"
+        _, first, kind = np.unique(
+            np.ascontiguousarray(self._of).view(whole).ravel(),
+            return_index=True,
+            return_inverse=True,
+        )
+        return first, kind
+
+    def distances(self, row: int) -> np.ndarray:
+        """Distance of every row to this one, float32 [n]; exact also where it is small."""
+        squared = self.squared(row)
+        near = np.flatnonzero(squared < self._blurred)
+        away = self.x[near] - self.x[row]
+        squared[near] = np.einsum("nd,nd->n", away, away)
+        return np.sqrt(squared, out=squared)
 
     def blocks(
         self, rows: np.ndarray, others: np.ndarray | slice = slice(None)
@@ -54,6 +81,18 @@ class Points:
         for first in range(0, len(rows), step):
             part = slice(first, first + step)
             yield part, self._of[rows[part]] @ to
+
+    def pairs(self, order: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Squared distances of every two rows once, a few rows at a time, in half the time.
+
+        Yields:
+            A place in `order`, and the distances of the rows from there on to the rows from there
+            on, float32 [a few, all that follow].
+        """
+        of, to = self._of[order], np.asfortranarray(self._to[order]).T
+        step = max(1, min(AT_A_TIME, PAIRS_AT_ONCE // max(1, len(order))))
+        for first in range(0, len(order), step):
+            yield first, of[first : first + step] @ to[:, first:]
 
 
 def centred(features: ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:

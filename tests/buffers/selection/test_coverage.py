@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from buffers.selection import max_coverage
+from buffers.selection import points as module
 
 CLUSTER = [[0.0], [0.1], [0.2], [5.0], [9.0]]
 
@@ -17,8 +18,10 @@ def naive(points, k, radius, rng):
     return left
 
 
+@pytest.mark.parametrize("at_once", [80, 1 << 20])
 @pytest.mark.parametrize("seed", range(5))
-def test_it_drops_the_row_with_most_neighbours_again_and_again(seed):
+def test_it_drops_the_row_with_most_neighbours_again_and_again(monkeypatch, seed, at_once):
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", at_once)
     points = np.random.default_rng(seed).normal(size=(40, 2))
     expected = naive(points, 15, 0.8, np.random.default_rng(9))
     index = max_coverage(points, 15, radius=0.8, rng=np.random.default_rng(9))

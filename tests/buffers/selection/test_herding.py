@@ -25,6 +25,7 @@ def test_it_does_what_the_paper_says(seed):
     mean = np.average(points, axis=0, weights=weight)
     assert herding(points, 15, weight=weight).tolist() == naive(points, 15, mean)
     assert herding(points, 15).tolist() == naive(points, 15, points.mean(axis=0))
+    assert herding(points, 30).tolist() == naive(points, 30, points.mean(axis=0))
 
 
 def test_by_hand():

@@ -1,6 +1,7 @@
 from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,21 @@ def test_by_hand():
     assert index[:3].tolist() == [2, 0, 4]
     assert index[3] in (1, 3)
     assert np.allclose(gain, [10, 10, 2, 1], atol=1e-5)
+
+
+def naive(points, k):
+    """The row nearest to the mean, then always the one farthest from all chosen."""
+    chosen = [int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmin())]
+    while len(chosen) < k:
+        apart = np.linalg.norm(points[:, None] - points[chosen], axis=2).min(axis=1)
+        chosen.append(int(apart.argmax()))
+    return chosen
+
+
+@pytest.mark.parametrize("k", [1, 11, 60, 80])
+def test_it_chooses_what_the_plain_rule_does(k):
+    points = np.random.default_rng(0).normal(size=(80, 4))
+    assert k_center(points, k).tolist() == naive(points, k)
 
 
 grid = st.lists(st.tuples(*[st.integers(-9, 9)] * 2), min_size=1, max_size=8)
