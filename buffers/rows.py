@@ -1,6 +1,6 @@
 """Rows on their way into a buffer: checked once, then handed from one buffer to the next."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from math import isfinite
 from typing import Any
@@ -40,6 +40,7 @@ class Rows(Mapping[str, np.ndarray]):
         self.given, self.packed = given, packed
         self.columns = columns
         self._room: Batch | None = None  # where to pack the rows
+        self._one: tuple[Records, list[tuple[str, np.ndarray]]] | None = None  # and one of them
         self._runs: tuple[tuple[int, ...], list[Rows]] = (), []  # of the last `runs`
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -75,15 +76,32 @@ class Rows(Mapping[str, np.ndarray]):
         """Some of the rows as they are stored."""
         return [values.take(which) for values in self.pack(layout).records]
 
+    def each(self, layout: Layout, which: Iterable[int]) -> Iterator[Records]:
+        """Some of the rows one by one, as they are stored, in memory that serves again."""
+        if self._one is None:
+            room = self._filled(layout.batch(1))
+            views = room.columns()
+            targets = [(k, views[k].reshape(v.shape[1:])) for k, v in self.given.items()]
+            self._one = room.records, targets
+        records, targets = self._one
+        for row in which:
+            for name, target in targets:
+                target[...] = self.given[name][row]
+            yield records
+
     def _packing(self, layout: Layout) -> Batch:
         """Memory to pack into, with what all rows have in the columns that are not given."""
         if self._room is None:
-            self._room = layout.batch(self.n)
+            self._room = self._filled(layout.batch(self.n))
             self._views = self._room.columns()
             self._opaque = opaque_rows(self._views) if self.n >= MANY else {}
-            for name in self._views.keys() - self.given.keys():
-                self._views[name][...] = self.columns[name].fill
         return self._room
+
+    def _filled(self, room: Batch) -> Batch:
+        for name, values in room.columns().items():
+            if name not in self.given:
+                values[...] = self.columns[name].fill
+        return room
 
     def some(self, which: slice | np.ndarray) -> "Rows":
         """Return some of the rows."""

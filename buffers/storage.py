@@ -13,8 +13,8 @@ from buffers.places import last_writes, nowhere, somewhere
 from buffers.rows import Rows, as_rows, opaque_rows
 from buffers.state import check_array
 
-SPARSE = 4  # rows of which less than one in so many are written column by column, not packed
-FULL = 1 << 14  # if they have more bytes than this
+SPARSE = 4  # rows of which less than one in so many are written as they are, not packed first
+FULL = 1 << 15  # if they have more bytes than this, or are written one by one
 PACKED = 1 << 16  # bytes of rows that are packed before they are stored: still in the cache then
 
 
@@ -100,6 +100,9 @@ class Storage:
             return False
         self._hold(self.layout, self._records, self.born.astype(np.int64))
         return True
+
+    def reserve(self, rows: int) -> None:
+        """Have room to write so many rows; where they are in memory, there is."""
 
     def put(
         self,
@@ -197,9 +200,15 @@ class Storage:
                 slots[row] = slot
             self._put_frames(last_writes(slots), rows, seen)
             return
-        for raw, values in zip(self._records, rows.pack(self.layout).records):  # noqa: B905
-            for row, slot in pairs:
-                raw[slot] = values[row]
+        if rows.packed is None and rows.n > SPARSE * len(pairs):
+            each = rows.each(self.layout, [row for row, _ in pairs])
+            for (_, slot), record in zip(pairs, each):  # noqa: B905 (strict takes time)
+                for raw, values in zip(self._records, record):  # noqa: B905
+                    raw[slot] = values
+        else:
+            for raw, values in zip(self._records, rows.pack(self.layout).records):  # noqa: B905
+                for row, slot in pairs:
+                    raw[slot] = values[row]
         for row, slot in pairs:
             self.born[slot] = seen + row
 
