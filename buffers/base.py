@@ -47,6 +47,7 @@ class StoredRows:
         self._capacity = capacity
         self._rng = np.random.default_rng(seed)
         self._storage = self._make_storage(storage, path)
+        self._in_files = path is not None
         self._intake = Intake(self._storage.layout)
 
     def _make_storage(self, storage: Kind, path: str | PathLike[str] | None) -> Storage:

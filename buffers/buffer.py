@@ -95,8 +95,13 @@ class Buffer(StoredRows):
         Raises:
             ValueError: a column is missing, unknown, of a wrong shape, dtype or row count, or not
                 finite. The buffer then stays as it was.
+            OSError: the disk has no room for the rows. The buffer then stays as it was, and so
+                does what it draws and keeps from then on.
         """
-        return self._insert(self._intake.checked(rows))
+        checked = self._intake.checked(rows)
+        if self._in_files:
+            self._reserve(checked)
+        return self._insert(checked)
 
     def sample(self, n: int, out: Mapping[str, Any] | None = None) -> Sample:
         """Draw `n` rows.
@@ -150,6 +155,11 @@ class Buffer(StoredRows):
         self._moved(kept)
         self._storage.keep(np.arange(len(kept)))
         self._commit()
+
+    def _reserve(self, rows: Rows) -> None:
+        """See to it that the disk has room for checked rows, before anything changes."""
+        # Of more rows than these some overwrite others, whose frames are then free again.
+        self._storage.reserve(min(rows.n, 2 * len(self._storage)))
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """Store checked rows."""
