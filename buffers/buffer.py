@@ -168,7 +168,7 @@ class Buffer(StoredRows):
         slots = self._put(slots, rows)
         self.seen += n
         self._added += n
-        self._storage.commit(self.seen, self._added)
+        self._commit()
         return slots
 
     def _number(self, born: np.ndarray) -> None:

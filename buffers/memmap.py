@@ -207,10 +207,11 @@ class MemmapStorage(Storage):
             self._before_writing(np.array([slot for _, slot in pairs]))
         super().put_each(pairs, rows, seen)
 
-    def _put_one(self, slot: int, record: Records, born: int) -> None:
-        if slot >= 0:
+    def put_one(self, slot: int, rows: Rows, seen: int) -> None:
+        """Write the one row there is to a slot, as `Storage.put_one`."""
+        if not self._frames:
             self._before_writing(slice(slot, slot + 1))
-        super()._put_one(slot, record, born)
+        super().put_one(slot, rows, seen)
 
     def _before_writing(self, slots: slice | np.ndarray) -> None:
         """Copy the rows in these slots to where they are put back from."""

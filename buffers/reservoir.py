@@ -95,7 +95,7 @@ class ReservoirBuffer(Buffer):
                 return super()._put(slots, rows)
             if rows.n == 1:
                 if (slot := slots.item()) >= 0:
-                    self._storage.put_run(slot, rows, self.seen)
+                    self._storage.put_one(slot, rows, self.seen)
                 return slots
             if isinstance(self._kept, tuple):
                 return self._storage.put(slots, rows, self.seen, self._kept)

@@ -197,7 +197,8 @@ class Intake:
         Raises:
             ValueError: a column is unknown, missing, or not what `checked_values` accepts.
         """
-        if isinstance(rows, Rows) and rows.columns == self._layout.columns:
+        # Not isinstance, which for what is no `Rows` asks the class of mappings first.
+        if type(rows) is Rows and rows.columns == self._layout.columns:
             return rows
         if self._nested:
             rows = flat(rows)

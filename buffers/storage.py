@@ -169,12 +169,19 @@ class Storage:
                 view[where] = numbered.taken(name, every)
         return slots
 
+    def put_one(self, slot: int, rows: Rows, seen: int) -> None:
+        """Write the one row there is, born at `seen`, to a slot: a third of `put_run`'s time."""
+        if self._frames or seen >= self._last:
+            self.put_run(slot, rows, seen)
+            return
+        for raw, values in zip(self._records, rows.pack(self.layout).records):  # noqa: B905
+            raw[slot] = values
+        self.born[slot] = seen
+
     def put_run(self, first: int, rows: Rows, seen: int) -> None:
         """Write the rows, born from `seen` on, to the slots from `first` on."""
         if seen + rows.n > self._last:
             self.count_to(seen + rows.n)
-        if rows.n == 1 and not self._frames:
-            return self._put_one(first, rows.pack(self.layout).records, seen)
         slots = slice(first, first + rows.n)
         rows = self._numbered(rows)
         self._before_writing(slots)
@@ -211,12 +218,6 @@ class Storage:
                     raw[slot] = values[row]
         for row, slot in pairs:
             self.born[slot] = seen + row
-
-    def _put_one(self, slot: int, record: Records, born: int) -> None:
-        if slot >= 0:
-            for raw, values in zip(self._records, record):  # noqa: B905 (strict takes time)
-                raw[slot] = values  # not by `_write`: a call is a thirtieth of adding a row
-            self.born[slot] = born
 
     def _write(self, where: slice | np.ndarray, records: Records) -> None:
         for raw, values in zip(self._records, records):  # noqa: B905 (strict takes time)
