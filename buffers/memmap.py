@@ -21,7 +21,7 @@ import numpy as np
 from buffers.columns import Column
 from buffers.frame_file import FilePool, frame_file, mapped
 from buffers.frames import Frames
-from buffers.layout import Layout, Records
+from buffers.layout import Layout
 from buffers.places import last_writes
 from buffers.rows import Rows
 from buffers.storage import Storage
