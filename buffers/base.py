@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.columns import Column, checked_columns, checked_index
+from buffers.intake import Intake
 from buffers.layout import Batch
 from buffers.names import check_known
 from buffers.nested import flat, nested
-from buffers.rows import Intake
 from buffers.storage import Storage
 from buffers.views import contents
 

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 from buffers import state as saved
 from buffers.buffer import Buffer
 from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors, checked_index
+from buffers.intake import Intake
 from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
 from buffers.places import NONE, nowhere
-from buffers.rows import Intake, Rows, as_rows
+from buffers.rows import Rows, as_rows
 from buffers.storage import copied
 from buffers.views import contents
 
