@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.columns import Column, checked_columns, checked_index
+from buffers.intake import Intake
 from buffers.layout import Batch
 from buffers.names import check_known
 from buffers.nested import flat, nested
-from buffers.rows import Intake
 from buffers.storage import Storage
 from buffers.views import contents
 
@@ -47,6 +47,7 @@ class StoredRows:
         self._capacity = capacity
         self._rng = np.random.default_rng(seed)
         self._storage = self._make_storage(storage, path)
+        self._in_files = path is not None
         self._intake = Intake(self._storage.layout)
 
     def _make_storage(self, storage: Kind, path: str | PathLike[str] | None) -> Storage:

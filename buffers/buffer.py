@@ -95,8 +95,13 @@ class Buffer(StoredRows):
         Raises:
             ValueError: a column is missing, unknown, of a wrong shape, dtype or row count, or not
                 finite. The buffer then stays as it was.
+            OSError: the disk has no room for the rows. The buffer then stays as it was, and so
+                does what it draws and keeps from then on.
         """
-        return self._insert(self._intake.checked(rows))
+        checked = self._intake.checked(rows)
+        if self._in_files:
+            self._reserve(checked)
+        return self._insert(checked)
 
     def sample(self, n: int, out: Mapping[str, Any] | None = None) -> Sample:
         """Draw `n` rows.
@@ -151,6 +156,11 @@ class Buffer(StoredRows):
         self._storage.keep(np.arange(len(kept)))
         self._commit()
 
+    def _reserve(self, rows: Rows) -> None:
+        """See to it that the disk has room for checked rows, before anything changes."""
+        # Of more rows than these some overwrite others, whose frames are then free again.
+        self._storage.reserve(min(rows.n, 2 * len(self._storage)))
+
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """Store checked rows."""
         rows = rows if isinstance(rows, Rows) else Rows(self.columns, rows)
@@ -158,7 +168,7 @@ class Buffer(StoredRows):
         slots = self._put(slots, rows)
         self.seen += n
         self._added += n
-        self._storage.commit(self.seen, self._added)
+        self._commit()
         return slots
 
     def _number(self, born: np.ndarray) -> None:

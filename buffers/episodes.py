@@ -8,7 +8,7 @@ import numpy as np
 
 from buffers.buffer import Buffer, Common
 from buffers.columns import Column
-from buffers.rows import as_rows
+from buffers.rows import Rows, as_rows
 from buffers.running import RunningEpisodes
 from buffers.state import check_array, check_counters
 
@@ -117,6 +117,9 @@ class EpisodeReservoir(Buffer):
             "waiting_rows": len(self._running),
         }
 
+    def _reserve(self, rows: Rows) -> None:
+        self._storage.reserve(len(self._running) + rows.n)  # if all that wait are to be kept
+
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
         last = rows["last"] if "last" in rows else rows["done"] | rows["truncated"]
@@ -133,6 +136,7 @@ class EpisodeReservoir(Buffer):
         self.seen += len(waiting)
         self._added += len(waiting)
         self._batch = waiting
+        self._commit()
         return stored[waiting]
 
     def _end(self, waited: np.ndarray | None, ended: dict[float, np.ndarray]) -> None:

@@ -65,7 +65,7 @@ class FramePool:
         out[:] = [self._index.get(key, 0) for key in keys]
         new = np.flatnonzero(self._differ(self._frames.take(out), frames)).tolist()
         if new:
-            self._make_room(len({keys[i] for i in new}), used)
+            self.reserve(len({keys[i] for i in new}), used)
         for i in new:
             out[i] = self._number(keys[i], frames[i])
 
@@ -129,7 +129,7 @@ class FramePool:
         self._keys[number], self._index[key] = key, number
         return number
 
-    def _make_room(self, frames: int, used: Sequence[np.ndarray]) -> None:
+    def reserve(self, frames: int, used: Sequence[np.ndarray]) -> None:
         """Have room for so many frames: by giving up those in no use, and by growing."""
         if frames <= len(self._free):
             return

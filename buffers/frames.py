@@ -52,6 +52,13 @@ class Frames:
             pool.store(frames, found.reshape(-1), in_use)
         return numbers
 
+    def reserve(self, rows: int, used: Columns, *more: Columns) -> None:
+        """Have room for the frames of so many rows, as if they had none in common."""
+        for pool in self._pools.values():
+            frames = sum(used[k].shape[1] for k, own in self._pool_of.items() if own is pool)
+            in_use = [n for columns in (used, *more) for n in self._in_pool(pool, columns)]
+            pool.reserve(rows * frames, in_use)
+
     def take(self, stored: Records, slots: np.ndarray, targets: Records) -> None:
         """Copy the rows in `slots`, with their frames, into the records `targets`."""
         for raw, target, pool in zip(stored, targets, self._pool_of_record, strict=True):

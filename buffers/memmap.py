@@ -21,7 +21,7 @@ import numpy as np
 from buffers.columns import Column
 from buffers.frame_file import FilePool, frame_file, mapped
 from buffers.frames import Frames
-from buffers.layout import Layout, Records
+from buffers.layout import Layout
 from buffers.places import last_writes
 from buffers.rows import Rows
 from buffers.storage import Storage
@@ -155,6 +155,16 @@ class MemmapStorage(Storage):
         *old, slots = (mapped(self._folder / name, rows, size) for name, size in files)
         self._old, self._old_slots = (*old[:-1], old[-1].view(np.int64)), slots.view(np.int64)
 
+    def reserve(self, rows: int) -> None:
+        """Have room for so many rows: until the next commit no write of them is refused.
+
+        Raises:
+            OSError: the disk has none; nothing has changed then.
+        """
+        self._room_to_undo(self._copies_of(self._sequence + 1) + rows)
+        if self._frames:
+            self._frames.reserve(rows, self._all_data(), self._waiting())
+
     def commit(self, seen: int, added: int) -> None:
         """Make all changes since the last commit last."""
         self._sequence += 1
@@ -167,14 +177,21 @@ class MemmapStorage(Storage):
         """Store frames, but not over those of rows that may yet be put back."""
         if not self._frames:
             return {}
-        undone = self.layout.stored.views(self._old[:-1])
-        copies = self._copies_of(self._sequence + 1)
-        waiting = {name: undone[name][:copies] for name in self.layout.apart}
         try:
-            return self._frames.numbers(columns, self._all_data(), waiting)
+            return self._frames.numbers(columns, self._all_data(), self._waiting())
         except OSError:  # no room for them: what was written since the last commit goes
             self._recover()
             raise
+
+    def _waiting(self) -> dict[str, np.ndarray]:
+        """Numbers of the frames of rows that may yet be put back."""
+        undone = self.layout.stored.views(self._old[:-1])
+        copies = self._copies_of(self._sequence + 1)
+        return {name: undone[name][:copies] for name in self.layout.apart}
+
+    def _room_to_undo(self, rows: int) -> None:
+        if rows > len(self._old_slots):
+            self._map_undo(2 * rows)
 
     def keep(self, slots: np.ndarray) -> None:
         """Take note that no row is in any other slot; undone if it is not committed."""
@@ -190,18 +207,19 @@ class MemmapStorage(Storage):
             self._before_writing(np.array([slot for _, slot in pairs]))
         super().put_each(pairs, rows, seen)
 
-    def _put_one(self, slot: int, record: Records, born: int) -> None:
-        if slot >= 0:
+    def put_one(self, slot: int, rows: Rows, seen: int) -> None:
+        """Write the one row there is to a slot, as `Storage.put_one`."""
+        if not self._frames:
             self._before_writing(slice(slot, slot + 1))
-        super()._put_one(slot, record, born)
+        super().put_one(slot, rows, seen)
 
     def _before_writing(self, slots: slice | np.ndarray) -> None:
         """Copy the rows in these slots to where they are put back from."""
         if isinstance(slots, slice):
             slots = np.arange(slots.start, slots.stop)
         first = self._copies_of(self._sequence + 1)
-        if (last := first + len(slots)) > len(self._old_slots):
-            self._map_undo(2 * last)
+        last = first + len(slots)
+        self._room_to_undo(last)
         for values, old in zip((*self._records, self.born), self._old, strict=True):
             old[first:last] = values[slots]
         self._old_slots[first:last] = slots

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 from buffers import state as saved
 from buffers.buffer import Buffer
 from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors, checked_index
+from buffers.intake import Intake
 from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
 from buffers.places import NONE, nowhere
-from buffers.rows import Intake, as_rows
+from buffers.rows import Rows, as_rows
 from buffers.storage import copied
 from buffers.views import contents
 
@@ -51,6 +52,7 @@ class MixtureBuffer:
         self._seen = 0
         self._layout = Layout(self.columns)
         self._intake = Intake(self._layout)
+        self._in_files: bool = any(part._in_files for part in self._parts)
         self._turns: dict[tuple[int, ...], list[Turn]] = {}
 
     def __len__(self) -> int:
@@ -90,7 +92,14 @@ class MixtureBuffer:
         Returns:
             Where each row is stored in the first part that keeps it, -1 where none does.
         """
-        return self._insert(self._intake.checked(rows))
+        checked = self._intake.checked(rows)
+        if self._in_files:
+            self._reserve(checked)
+        return self._insert(checked)
+
+    def _reserve(self, rows: Rows) -> None:
+        for part in self._parts:
+            part._reserve(rows)
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)

@@ -28,6 +28,11 @@ class Plan:
         """The places that are still to come, and their slots."""
         return self._places[self._done :].copy(), self._slots[self._done :].copy()
 
+    def few(self, end: int, most: int) -> bool:
+        """Whether at most `most` rows before place `end` are kept; finding out how many is slow."""
+        last = self._done + most
+        return last >= len(self._places) or self._places.item(last) >= end
+
     def take(self, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Take out what is planned before place `end`: places and slots."""
         now = slice(self._done, int(self._places.searchsorted(end)))

@@ -1,5 +1,6 @@
 """Uniform replay from a ring (Lin, 1992; Mnih et al., 2015)."""
 
+from collections.abc import Mapping
 from typing import Unpack
 
 import numpy as np
@@ -26,17 +27,27 @@ class ReplayBuffer(Buffer):
     ) -> None:
         super().__init__(capacity, **common)
         self._clear_at_switch = clear_at_switch
-        self._rings = type(self)._admit is ReplayBuffer._admit  # a kind may have other ideas
+        kind, ring = type(self), ReplayBuffer  # a kind may have other ideas
+        self._rings = kind._admit is ring._admit and kind._put is ring._put
 
     def end_task(self) -> None:
         """Take note that the current task ends here; clears if so constructed."""
         if self._clear_at_switch:
             self.clear()
 
+    def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        if not (self._rings and type(rows) is Rows and rows.n == 1):
+            return super()._insert(rows)
+        slot = self._added % self._capacity  # all that the base does, but in fewer calls
+        self._storage.put_one(slot, rows, self.seen)
+        self.seen += 1
+        self._added += 1
+        if self._in_files:
+            self._storage.commit(self.seen, self._added)
+        return one_slot(slot)
+
     def _admit(self, rows: Rows) -> np.ndarray:
         first = self._added % self._capacity
-        if rows.n == 1:
-            return one_slot(first)
         slots = np.arange(first, first + rows.n)
         if first + rows.n > self._capacity:
             slots %= self._capacity

@@ -12,7 +12,7 @@ from buffers.rows import Rows
 from buffers.state import check_array
 
 AHEAD = 2048  # rows to keep that are drawn at once
-FEW = 8  # rows of a batch that are sooner looked at one by one
+FEW = 8  # rows to keep that are sooner looked at one by one
 Kept = tuple[np.ndarray, np.ndarray, np.ndarray]  # which rows, their slots, when they were born
 _EMPTY = np.zeros(0, np.int64)
 NOBODY = _EMPTY, _EMPTY, _EMPTY
@@ -61,16 +61,15 @@ class ReservoirBuffer(Buffer):
             return nowhere(rows.n)
         if rows.n == 1:
             return one_slot(self._plan.take_one())
-        if rows.n > FEW:
-            return self._admit_many(first, end)
-        return self._admit_few(first, end)
+        few = self._plan.few(end, FEW)
+        return self._admit_few(first, end) if few else self._admit_many(first, end)
 
     def _admit_few(self, first: int, end: int) -> np.ndarray:
+        slots = nowhere(end - first)
         self._kept = pairs = [(place - first, slot) for place, slot in self._plan.take_few(end)]
-        slots = [-1] * (end - first)
         for row, slot in pairs:
             slots[row] = slot
-        return np.array(slots)
+        return slots
 
     def _admit_first(self, first: int, end: int) -> np.ndarray:
         """Give the first rows the slots that are free, and the others what is planned."""
@@ -96,7 +95,7 @@ class ReservoirBuffer(Buffer):
                 return super()._put(slots, rows)
             if rows.n == 1:
                 if (slot := slots.item()) >= 0:
-                    self._storage.put_run(slot, rows, self.seen)
+                    self._storage.put_one(slot, rows, self.seen)
                 return slots
             if isinstance(self._kept, tuple):
                 return self._storage.put(slots, rows, self.seen, self._kept)
@@ -104,7 +103,7 @@ class ReservoirBuffer(Buffer):
         except (OSError, MemoryError):  # no row came, so that the plan speaks of others
             self._forget_plan()
             raise
-        alone = len({slot for _, slot in self._kept}) == len(self._kept)
+        alone = len(self._kept) == 1 or len({slot for _, slot in self._kept}) == len(self._kept)
         return slots if alone else last_writes(slots)
 
     def _plan_to(self, end: int) -> None:

@@ -58,6 +58,10 @@ class TaskBuffer(TaskBlocks):
         super().clear()
         self._parts, self._current = {}, None
 
+    def _reserve(self, rows: Rows) -> None:
+        self._make_room(distinct(rows["task"]))
+        super()._reserve(rows)
+
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
         n, task = rows.n, rows["task"]

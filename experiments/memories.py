@@ -9,8 +9,8 @@ import numpy as np
 from agents import Agent
 from buffers import Column, Memory, Sample
 from buffers.columns import needs_of
+from buffers.intake import Intake
 from buffers.layout import Batch, Layout
-from buffers.rows import Intake
 from buffers.views import CELLS_LOOKED_AT, coverage
 from envs import SharedSpace
 from experiments.config import Config

@@ -21,6 +21,9 @@ from typing import NamedTuple
 
 import pytest
 
+from agents import compiling
+from experiments.tracking import Tracker
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 # Blocks in these languages show something: a result, a file, a formula.
@@ -131,9 +134,13 @@ def check_python(words: list[str], cwd: Path) -> None:
 
 
 def run_here(words: list[str], cwd: Path) -> None:
-    """As `check_python`, but without the seconds in which a process starts and imports."""
+    """As `check_python`, without the seconds in which a process imports, calls are recorded, and
+    pictures drawn: what is typed in a process of its own does all that.
+    """
     script, *arguments = words
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiling, "PLAIN_CALLS", float("inf"))
+        patch.setattr(Tracker, "pictures", lambda *arguments: None)
         patch.chdir(cwd)
         patch.setattr(sys, "argv", [str(ROOT / script), *arguments])
         patch.syspath_prepend((ROOT / script).parent)

@@ -7,9 +7,9 @@ import numpy as np
 
 from buffers import state as saved
 from buffers.columns import Column, Memory
+from buffers.intake import Intake
 from buffers.layout import Layout
 from buffers.places import last_writes
-from buffers.rows import Intake
 
 NOTHING = Column((0,))  # of a state or an action that the memory's rule does not look at
 SLOT = {"slot": Column((), np.int64)}

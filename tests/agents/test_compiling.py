@@ -110,10 +110,14 @@ def test_compiled_methods_without_strength_are_compiled_textbook_dqn_bit_by_bit(
     assert torch.equal(pair[0].state["theta"], pair[1].state["theta"])
 
 
-@needs_compiler
-def test_one_graph_serves_every_minibatch_step_size_and_task(agent, rows, caplog):
+@pytest.mark.parametrize("compiles", [False, pytest.param(True, marks=[slow, needs_compiler])])
+def test_one_graph_serves_every_minibatch_step_size_and_task(
+    agent, rows, caplog, monkeypatch, compiles
+):
+    monkeypatch.setattr(compiling, "PLAIN_CALLS", 1)
     compiled = agent(methods="distill", head="per_task")
-    compiled.compile()
+    if compiles:
+        compiled.compile()
     weight = np.ones((1, 16), np.float32)
     compiled.update(rows(n=16), weight, 2, 1e-3)
     for seed, (task, lr) in enumerate([(0, 1e-3), (1, 1e-4), (None, 0.0)]):

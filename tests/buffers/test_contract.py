@@ -21,16 +21,23 @@ from buffers import (
     ReservoirBuffer,
     TaskBuffer,
     TaskReservoir,
+    frame_pool,
 )
+from tests.buffers.test_memmap import files_up_to
 
 
 def mixture(capacity, seed=0, **common):
     """Three parts, one of them a mixture itself."""
     seeds = np.random.default_rng(seed).integers(2**62, size=3).tolist()
+    path = common.pop("path", None)
+
+    def own(number):
+        return common | {"seed": seeds[number], "path": path and path / str(number)}
+
     parts = {
-        "recent": ReplayBuffer(capacity, seed=seeds[0], **common),
-        "sample": ReservoirBuffer(capacity, seed=seeds[1], **common),
-        "both": HybridBuffer(capacity, rows_per_task=4, seed=seeds[2], **common),
+        "recent": ReplayBuffer(capacity, **own(0)),
+        "sample": ReservoirBuffer(capacity, **own(1)),
+        "both": HybridBuffer(capacity, rows_per_task=4, **own(2)),
     }
     return MixtureBuffer(parts, {"recent": 0.5, "sample": 0.2, "both": 0.3})
 
@@ -294,6 +301,30 @@ def test_bad_rows_are_refused_in_one_line_and_nothing_changes(
         buffer.add(spoil(make_rows(60, 4, task=2)))
     assert "\n" not in str(error.value)
     assert_equal(buffer.state_dict(), before)
+
+
+@pytest.mark.parametrize("frames", [0, 2])
+def test_a_batch_that_the_disk_has_no_room_for_was_never_there(
+    make, make_rows, filled, tmp_path, monkeypatch, assert_equal, frames
+):
+    monkeypatch.setattr(frame_pool, "GROWTH_BYTES", 4)
+    state = Column((2,), frames=frames)
+    refused, twin = (
+        filled(make(state=state, storage="memmap", path=tmp_path / name)) for name in "ab"
+    )
+    before = refused.state_dict()
+    largest = max(file.stat().st_size for file in tmp_path.glob("a/**/*.bin"))
+    for n in (2_000, 40):
+        with files_up_to(largest), pytest.raises(OSError):
+            refused.add(make_rows(60, n, task=1 + np.arange(n) * 2 // n))
+        assert_equal(refused.state_dict(), before)
+    for first in range(60, 160, 20):
+        rows = make_rows(first, 20, task=1 + first // 90)
+        assert np.array_equal(refused.add(rows), twin.add(rows))
+        ours, theirs = refused.sample(9), twin.sample(9)
+        assert ours.index.tolist() == theirs.index.tolist()
+        assert_equal(ours.data, theirs.data)
+    assert_equal(refused.state_dict(), twin.state_dict())
 
 
 def test_the_seed_decides_everything_and_the_global_generator_nothing(make, filled):

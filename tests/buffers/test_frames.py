@@ -102,9 +102,10 @@ def act(buffer, action, number, stream, fresh):
         buffer.write(np.tile(index, 2)[: len(index)], next_state=rows["state"][: len(index)])
     elif action == "save":
         saved = buffer.state_dict()
-        fresh.add(stream.batch(number))
-        fresh.load_state_dict(saved)
-        return fresh
+        other = fresh()
+        other.add(stream.batch(number))
+        other.load_state_dict(saved)
+        return other
     elif action == "copy":
         return copy.deepcopy(buffer) if number % 2 else pickle.loads(pickle.dumps(buffer, 5))
     elif action == "clear":
@@ -126,8 +127,8 @@ def test_whatever_happens_the_rows_are_those_of_a_buffer_without(kind, actions, 
     with patch.object(frame_pool, "GROWTH_BYTES", 4), patch.object(frame_pool, "BLOCK_BYTES", 20):
         for action, number in actions:
             capacity = getattr(plain, "_capacity", 7)
-            plain = act(plain, action, number, streams[0], make(0, capacity))
-            pooled = act(pooled, action, number, streams[1], make(3, capacity))
+            plain = act(plain, action, number, streams[0], partial(make, 0, capacity))
+            pooled = act(pooled, action, number, streams[1], partial(make, 3, capacity))
             same(stored(plain), stored(pooled))
             if plain.drawable:
                 ours, theirs = pooled.sample(5, pooled.batch(5)), plain.sample(5)

@@ -288,6 +288,15 @@ def test_a_memory_that_had_no_room_for_a_batch_goes_on_as_if_it_had_not_come(
     assert kept_by(buffer) == tuple(range(69))
 
 
+def test_what_is_kept_to_undo_an_add_does_not_grow_with_the_adds(make, make_rows, tmp_path, shape):
+    extra = shape["extra"] | {"episode": Column((), np.int64)}
+    buffer, sizes = make(BUFFERS["episodes"], extra=extra), []
+    for first in range(0, 600, 6):
+        buffer.add(make_rows(first, 6) | {"episode": np.zeros(6, int)})
+        sizes.append((tmp_path / "rows" / "undo_slots.bin").stat().st_size)
+    assert sizes[20] == sizes[-1]
+
+
 def test_what_is_in_files_is_not_pickled(make):
     with pytest.raises(TypeError, match="state_dict"):
         pickle.dumps(make())

@@ -11,12 +11,12 @@ from buffers import SkipReservoir
 def test_after_shrinking_every_choice_is_still_equally_likely(
     make_rows, shape, kept_by, assert_all_subsets_equally_often, before
 ):
-    found = Counter()
+    found, first, last = Counter(), make_rows(0, before), make_rows(before, 7 - before)
     for seed in range(2_500):
         buffer = SkipReservoir(3, seed=seed, **shape)
-        buffer.add(make_rows(0, before))
+        buffer.add(first)
         buffer.shrink(2)
-        buffer.add(make_rows(before, 7 - before))
+        buffer.add(last)
         found[kept_by(buffer)] += 1
     assert_all_subsets_equally_often(found, 7, 2)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from buffers import BalancedReservoir, Column, HybridBuffer, ReplayBuffer, ReservoirBuffer
 from buffers.layout import Layout
 from buffers.places import last_writes
+from buffers.rows import Rows
 from buffers.storage import Storage
 
 ODD = {
@@ -21,6 +22,29 @@ ODD = {
     "double": Column((), np.float64),
     "float": Column((3,), np.float32),
 }
+
+
+@given(
+    st.integers(1, 40),
+    st.lists(st.tuples(st.integers(0, 39), st.integers(0, 5)), min_size=1, max_size=9),
+    st.sets(st.sampled_from(sorted(ODD))),
+)
+def test_rows_written_one_by_one_are_stored_as_in_one_go(n, pairs, left_out):
+    pairs = sorted(dict(pair for pair in pairs if pair[0] < n).items())
+    rng, one, all_ = np.random.default_rng(n), Storage(ODD, 6), Storage(ODD, 6)
+    given = {
+        name: rng.integers(0, 99, (n, *column.shape)).astype(column.dtype)
+        for name, column in ODD.items()
+        if name not in left_out
+    } or {"double": np.arange(n, dtype=np.float64)}
+    slots = np.full(n, -1)
+    for row, slot in pairs:
+        slots[row] = slot
+    one.put_each(pairs, Rows(ODD, given), 7)
+    all_.put(slots, Rows(ODD, given), 7)
+    assert one.born.tolist() == all_.born.tolist()
+    for name, values in one.data.items():
+        assert np.array_equal(values, all_.data[name]), name
 
 
 def test_rows_take_as_many_bytes_as_their_columns_and_four_for_their_age():

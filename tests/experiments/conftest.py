@@ -18,6 +18,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer import event_file_writer
 
+from agents import compiling
 from experiments import Config, Result, Stopped, train
 from experiments.checkpoint import load_newest
 from experiments.monitor import Monitor
@@ -88,6 +89,18 @@ def numbered_event_files(monkeypatch):
     """Event files of one second are read in the order of their numbers, as text: 9 after 10."""
     counter = event_file_writer.AtomicCounter(0)
     monkeypatch.setattr(event_file_writer, "_global_uid", counter)
+
+
+@pytest.fixture
+def recording() -> None:
+    """Ask for it where calls are to be recorded and replayed, as they are without a test."""
+
+
+@pytest.fixture(autouse=True)
+def plain_calls(request, monkeypatch):
+    """Recording takes half of a toy run, and what is replayed has the same bits: test_compiling."""
+    if "recording" not in request.fixturenames:
+        monkeypatch.setattr(compiling, "PLAIN_CALLS", float("inf"))
 
 
 @pytest.fixture(scope="session")

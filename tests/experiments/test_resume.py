@@ -68,6 +68,14 @@ def changes(variant):
     return SHORT | VARIANTS[variant]
 
 
+def test_a_run_whose_calls_are_recorded_goes_on_with_the_same_bits(
+    config, stopped_at, same_outcome, recording
+):
+    whole = train(config(name="whole"))
+    stopped_at(config(name="stopped"), 404)
+    same_outcome(train(config(resume="stopped")), whole)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_run_stopped_again_and_again_ends_as_one_that_never_stopped(
     changes, config, stopped_at, same_outcome

@@ -17,8 +17,8 @@ from buffers.adapters.sb3.options import maker, refuse
 from buffers.adapters.sb3.steps import Steps
 from buffers.columns import make_columns, needs_of
 from buffers.episodes import episode_marks
+from buffers.intake import Intake
 from buffers.layout import Layout
-from buffers.rows import Intake
 
 
 class MemorySamples(NamedTuple):

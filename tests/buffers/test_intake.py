@@ -3,8 +3,8 @@ import pytest
 
 from buffers import Column, ReplayBuffer
 from buffers.columns import make_columns
+from buffers.intake import Intake
 from buffers.layout import Layout
-from buffers.rows import Intake
 
 
 @pytest.fixture
