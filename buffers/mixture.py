@@ -14,7 +14,7 @@ from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
 from buffers.places import NONE, nowhere
 from buffers.rows import Rows, as_rows
-from buffers.storage import copied
+from buffers.slots import copied
 from buffers.views import contents
 
 Part = Union[Buffer, "MixtureBuffer"]
