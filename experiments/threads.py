@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ CORES = torch.get_num_threads()  # what PyTorch would take, which OMP_NUM_THREAD
 LARGE = 5_000_000  # parameters times rows of an update; below, threads wait for one another
 CLEARLY = 0.85  # of the time on one thread
 TRIALS = 5
+PRODUCTS = 10  # at a time: one by itself is too short to be measured
 
 
 def fastest_threads(agent: Any, columns: dict[str, Any], members: int, batch_size: int) -> int:
@@ -23,21 +25,42 @@ def fastest_threads(agent: Any, columns: dict[str, Any], members: int, batch_siz
         members: How many learn together.
         batch_size: Rows of each in an update.
     """
-    work = agent.nbytes / 16 * batch_size  # four vectors of 4 bytes per parameter
-    if CORES == 1 or work < LARGE:
+    numbers = agent.nbytes // 16  # four vectors of 4 bytes per parameter
+    if CORES == 1 or numbers * batch_size < LARGE:
         return 1
     shape = (members, batch_size)
-    data = {name: np.zeros(shape + c.shape, c.dtype) for name, c in columns.items()}
+    if agent.compiled:
+        what, seconds = "products take", _timed(_products(numbers // members, *shape))
+    else:
+        data = {name: np.zeros(shape + c.shape, c.dtype) for name, c in columns.items()}
+        what, seconds = "an update takes", _timed(lambda: agent.rehearse(data))
+    best = CORES if seconds[CORES] < CLEARLY * seconds[1] else 1
+    times = ", ".join(f"{1e3 * took:.2f} ms on {n}" for n, took in seconds.items())
+    LOG.info("threads %d: %s %s", best, what, times)
+    return best
+
+
+def _products(parameters: int, members: int, batch_size: int) -> Callable[[], None]:
+    """What a compiled update mostly consists of; compiling one for each trial would take longer."""
+    side = max(1, round(parameters**0.5))
+    rows, weights = torch.ones(members, batch_size, side), torch.ones(members, side, side)
+
+    def multiply() -> None:
+        for _ in range(PRODUCTS):
+            torch.bmm(rows, weights)
+
+    return multiply
+
+
+def _timed(call: Callable[[], object]) -> dict[int, float]:
+    """Seconds of a call in the fastest of some trials, on one thread and on all."""
     before, seconds = torch.get_num_threads(), {1: np.inf, CORES: np.inf}
     for trial in range(2 * (TRIALS + 1)):  # the first on each warms up; they take turns
         threads = CORES if trial % 2 else 1
         torch.set_num_threads(threads)
         start = time.perf_counter()
-        agent.rehearse(data)
+        call()
         took = time.perf_counter() - start
         seconds[threads] = min(seconds[threads], took) if trial >= 2 else np.inf
     torch.set_num_threads(before)
-    best = CORES if seconds[CORES] < CLEARLY * seconds[1] else 1
-    times = ", ".join(f"{1e3 * took:.2f} ms on {n}" for n, took in seconds.items())
-    LOG.info("threads %d: an update takes %s", best, times)
-    return best
+    return seconds

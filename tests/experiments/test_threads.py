@@ -19,19 +19,23 @@ def tried(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
     def make(run, seconds):
-        def rehearse(data):
+        def work(*given):
             now[0] += seconds[torch.get_num_threads()]
 
-        monkeypatch.setattr(run.agent, "rehearse", rehearse)
+        whole = not run.agent.compiled
+        monkeypatch.setattr(*(run.agent, "rehearse") if whole else (torch, "bmm"), work)
         return fastest_threads(run.agent, run.memories.columns, 1, 16)
 
     return make
 
 
+@pytest.mark.parametrize("compiled", ["on", "off"])
 @pytest.mark.parametrize(("on_four", "chosen"), [(0.5, 4), (0.9, 1), (2.0, 1)])
-def test_more_threads_are_taken_only_where_clearly_faster(make_run, tried, on_four, chosen):
+def test_more_threads_are_taken_only_where_clearly_faster(
+    make_run, tried, on_four, chosen, compiled
+):
     before = torch.get_num_threads()
-    assert tried(make_run(), {1: 1.0, 4: on_four}) == chosen
+    assert tried(make_run(compile=compiled), {1: 1.0, 4: on_four}) == chosen
     assert torch.get_num_threads() == before
 
 
