@@ -43,7 +43,9 @@ def hand_over(graph: GraphModule) -> None:
         if rule is None or node.kwargs or not _is_large(*node.args[-2:]):
             continue
         with graph.graph.inserting_before(node):
-            node.replace_all_uses_with(rule(graph.graph, *node.args))
+            made = rule(graph.graph, *node.args)
+        made.meta["val"] = node.meta["val"]
+        node.replace_all_uses_with(made)
         graph.graph.erase_node(node)
     graph.recompile()
 

@@ -1,4 +1,4 @@
-"""Recorded graphs rewritten before they are compiled for a CPU: the same numbers, faster C++.
+"""Recorded graphs rewritten before they are compiled: faster C++, other last bits at most.
 
 Inductor keeps the form in which a gradient was written down: a matrix is multiplied and afterwards
 turned one element at a time, and a scalar that scales a vector is computed again for every part of
@@ -15,7 +15,6 @@ from torch.fx import Graph, GraphModule, Node
 aten = torch.ops.aten
 KEEP = torch.ops.prims.inductor_force_stride_order.default  # a tensor in memory of its own
 PRODUCTS = (aten.mm.default, aten.bmm.default)
-TURNS = (aten.t.default, aten.transpose.int)
 VIEWS = (aten.view.default, aten._unsafe_view.default)
 SHORT = 16  # numbers of a row; a product into shorter ones takes up to seven times as long
 FEW = 256  # numbers that are computed once and kept rather than computed beside each use
@@ -55,7 +54,7 @@ def _is_better_turned(product: Node) -> bool:
     rows, columns = product.meta["val"].shape[-2:]
     if min(rows, columns) < SHORT:
         return bool(columns < rows)
-    return all(user.target in TURNS for user in product.users)
+    return all(map(_is_turn, product.users))
 
 
 def _turn(graph: Graph, product: Node) -> None:
@@ -67,17 +66,25 @@ def _turn(graph: Graph, product: Node) -> None:
         back.kwargs = {"memory_format": torch.contiguous_format}
         back.meta["val"] = back.meta["val"].contiguous()
     for user in list(product.users):
-        if user.target in TURNS:
+        if _is_turn(user):
             user.replace_all_uses_with(made)
     product.replace_all_uses_with(back)
 
 
 def _turned(graph: Graph, matrix: Any) -> Node:
     """The transpose of a matrix or of each member's; of a transpose, what that was made of."""
-    if matrix.target in TURNS:
+    if _is_turn(matrix):
         source: Node = matrix.args[0]
         return source
     return _call(graph, aten.transpose.int, matrix, -2, -1)
+
+
+def _is_turn(node: Node) -> bool:
+    """Whether this is the transpose of a matrix, or of each member's."""
+    if node.target is not aten.transpose.int:
+        return node.target is aten.t.default
+    dims = node.meta["val"].dim()
+    return {dim % dims for dim in node.args[1:]} == {dims - 2, dims - 1}
 
 
 def _is_few(node: Node) -> bool:

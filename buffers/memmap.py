@@ -245,8 +245,16 @@ class MemmapStorage(Storage):
 
     def grow(self, slots: int, used: Iterable[slice] = ()) -> None:
         """Append empty slots; the folder cannot be opened again from then on."""
-        self._head[UNSOUND] = self._rearranged = True
-        self._map_rows(slots)
+        before = len(self)
+        self._head[UNSOUND] = True
+        try:
+            self._map_rows(slots)
+        except OSError:  # some files may be longer by now, and the others not
+            for name, row_bytes in self._row_bytes().items():
+                os.truncate(self._folder / name, before * row_bytes)
+            self._head[UNSOUND] = self._rearranged
+            raise
+        self._rearranged = True
 
     def load(self, slots: np.ndarray, state: Mapping[str, Any]) -> None:
         """Write the checked rows of `state` into `slots`; sound again with the next commit."""

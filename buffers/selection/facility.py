@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from buffers.selection.cover import Cover
 from buffers.selection.neighbours import Neighbours, root
-from buffers.selection.points import Points
+from buffers.selection.points import Points, weights_of
 
 FIRST = 32  # one of so many rows is chosen before the neighbours are listed: some 30 for each row
 
@@ -32,20 +32,28 @@ def facility_location(
     n^2 (d + 6) / 2 operations, some 30 n for each doubling of the chosen, 25 calls of NumPy for
     some 7 choices, and 2 kB of memory a row.
 
+    Distances below a thirtieth of the largest distance to the mean are rounded, by up to that of
+    float32's sum of squares: of clusters that are tiny beside what lies between them, rows are
+    chosen no better than by chance.
+
     Args:
         features: [n, d].
         k: rows to choose, 0 to n.
         weight: how many rows each row counts for, [n] or one number.
         gain: takes how much each choice added to the sum, [k].
         sample: rows by which the first ones are chosen; take more where `k` is not much more than
-            n / 32. With `n` every choice is the best next one, and the memory grows as n^2.
+            n / 32. With `n` every choice is the best next one, and the memory grows as n^2; so it
+            may where a few weights are far larger than the others.
 
     Returns:
         int64 [k], in the order chosen.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are 0.
     """
     points = Points(features, k)
     rows, kind = points.distinct()
-    counts = np.broadcast_to(np.asarray(weight, np.float64), len(points))
+    counts = weights_of(weight, len(points))
     weights = np.bincount(kind, counts, len(rows))
     chosen, worth = _greedy(points.some(rows), min(k, len(rows)), weights, sample)
     if gain is not None:

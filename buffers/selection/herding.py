@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers.selection.points import Points
+from buffers.selection.points import Points, weights_of
 
 
 def herding(
@@ -25,13 +25,16 @@ def herding(
 
     Returns:
         int64 [k], in the order chosen.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are 0.
     """
     points = Points(features, k)
     index = np.empty(k, np.int64)
     if k == 0:
         return index
     x, half = np.asfortranarray(points.x), points.norm / 2
-    weights = np.broadcast_to(np.asarray(weight, np.float64), len(points))
+    weights = weights_of(weight, len(points))
     mean = (weights @ points.x / weights.sum()).astype(np.float32)
     wanted = np.zeros_like(mean)  # that the mean be reached, the next row would have to be this
     n, left = len(points), np.arange(len(points))  # rows, but for chosen ones that were sorted out

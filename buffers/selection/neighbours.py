@@ -34,11 +34,10 @@ class Neighbours:
         self.farthest = float(np.sqrt(farthest))
         own = np.zeros(len(rows[0]), np.float32)
         row = np.concatenate([*rows, *others])
-        order = row.astype(np.min_scalar_type(max(n - 1, 0))).argsort(
-            kind="stable"
-        )  # 16 bits: fast
-        self._others = np.concatenate([rows[0], *others, *rows[1:]])[order]
-        self._distances = np.concatenate([own, *distances, *distances])[order]
+        small = row.astype(np.min_scalar_type(max(n - 1, 0)))  # up to 16 bits are sorted fast
+        by_row = small.argsort(kind="stable")
+        self._others = np.concatenate([rows[0], *others, *rows[1:]])[by_row]
+        self._distances = np.concatenate([own, *distances, *distances])[by_row]
         self._first = np.concatenate([[0], np.bincount(row, minlength=n).cumsum()])
 
     def __len__(self) -> int:

@@ -52,9 +52,10 @@ class Points:
 
     def distinct(self) -> tuple[np.ndarray, np.ndarray]:
         """The first row of each kind, int64 [kinds], and of which kind every row is, int64 [n]."""
+        # Adding zero makes one of the two zeros, whose bytes differ.
         whole = f"V{self._of.itemsize * self._of.shape[1]}"
         _, first, kind = np.unique(
-            np.ascontiguousarray(self._of).view(whole).ravel(),
+            np.ascontiguousarray(self._of + 0.0).view(whole).ravel(),
             return_index=True,
             return_inverse=True,
         )
@@ -123,10 +124,23 @@ def represented(features: ArrayLike, index: np.ndarray, weight: ArrayLike = 1.0)
         float64 [k]; the sum is that of `weight` over all rows.
     """
     points = Points(features, len(index))
-    weights = np.broadcast_to(np.asarray(weight, np.float64), len(points))
+    weights = weights_of(weight, len(points))
     total = weights[index].copy()
     others = np.delete(np.arange(len(points)), index)
     for part, squared in points.blocks(others, index):
         nearest = squared.argmin(axis=1)
         total += np.bincount(nearest, weights[others[part]], minlength=len(index))
     return total
+
+
+def weights_of(weight: ArrayLike, n: int) -> np.ndarray:
+    """How many rows each of `n` rows counts for, float64 [n].
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are 0.
+    """
+    weights = np.broadcast_to(np.asarray(weight, np.float64), n)
+    total = weights.sum()
+    if n and not (0 < total < np.inf and weights.min() >= 0):
+        raise ValueError("weights must be finite, at least 0 and not all 0")
+    return weights

@@ -6,6 +6,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from agents import products
 from agents.compiling import Recorded, missing_compiler
+from agents.rewrites import rewrite
 
 X, W, BIAS = torch.randn(3, 5), torch.randn(4, 5), torch.randn(4)
 FUNCTIONS = [
@@ -43,6 +44,16 @@ def test_small_products_double_precision_and_other_scales_stay(every_product, mo
     assert not handed_over(lambda b, x, w: torch.addmm(b, x, w.t(), beta=0.5), BIAS, X, W)[1]
     monkeypatch.setattr(products, "LARGE", 61)
     assert not handed_over(FUNCTIONS[0], X, W, BIAS)[1]
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x, w: (x @ w.t()) @ w, lambda x, w: x.t() @ (x @ w.t())]
+)
+def test_what_is_handed_over_can_be_rewritten_after_it(every_product, function):
+    graph, nodes = handed_over(function, X, W)
+    rewrite(graph)
+    assert nodes
+    torch.testing.assert_close(graph(X, W), function(X, W))
 
 
 def test_on_other_processors_nothing_is_handed_over(monkeypatch):

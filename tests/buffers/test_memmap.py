@@ -267,6 +267,16 @@ def test_without_room_for_a_new_task_the_memory_stays_as_it_was(
     assert len(buffer.rows(2)) == 4
 
 
+def test_files_that_could_not_all_grow_are_as_long_as_before_and_sound(make, filled, tmp_path):
+    buffer = filled(make(capacity=16))
+    sizes = {file: file.stat().st_size for file in (tmp_path / "rows").iterdir()}
+    with files_up_to(max(sizes.values()) * 2), pytest.raises(OSError):
+        buffer._storage.grow(40)
+    assert {file: file.stat().st_size for file in (tmp_path / "rows").iterdir()} == sizes
+    del buffer
+    assert len(make(capacity=16)) == 16
+
+
 def test_without_room_to_undo_a_batch_it_is_refused_and_the_memory_stays_as_it_was(
     make, filled, make_rows, assert_equal
 ):

@@ -42,6 +42,10 @@ def test_rows_are_of_one_kind_if_they_are_copies(width):
     assert np.array_equal(x[first[kind]], x)
 
 
+def test_the_two_zeros_are_one():
+    assert Points([[0.0, -0.0], [-0.0, 0.0]], 0).distinct()[1].tolist() == [0, 0]
+
+
 def test_distances_among_some_rows_are_those_among_all():
     points, rows = Points(np.random.default_rng(0).normal(size=(30, 5)), 0), np.array([4, 20, 7])
     some = points.some(rows)

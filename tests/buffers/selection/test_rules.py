@@ -79,6 +79,13 @@ def test_features_of_another_shape_are_refused(rule):
         rule(np.arange(4.0), 2)
 
 
+@pytest.mark.parametrize("rule", [herding, facility_location])
+@pytest.mark.parametrize("weight", [0, [1, 1, -1], [1, np.inf, 1], [1, np.nan, 1]])
+def test_weights_that_mean_nothing_are_refused(rule, weight):
+    with pytest.raises(ValueError, match="weights must be finite, at least 0 and not all 0"):
+        rule(np.eye(3), 2, weight=weight)
+
+
 @pytest.mark.parametrize("rule", ["k_center", "herding", "facility"])
 def test_a_smaller_choice_is_the_beginning_of_a_greater_one(rule, points):
     assert choose(rule, points, 30)[:12].tolist() == choose(rule, points, 12).tolist()
