@@ -159,7 +159,7 @@ class Buffer(StoredRows):
     def _reserve(self, rows: Rows) -> None:
         """See to it that the disk has room for checked rows, before anything changes."""
         # Of more rows than these some overwrite others, whose frames are then free again.
-        self._storage.reserve(min(rows.n, 2 * len(self._storage)))
+        self._storage.reserve(min(rows.n, 2 * len(self._storage)), rows)
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         """Store checked rows."""

@@ -129,6 +129,14 @@ class FramePool:
         self._keys[number], self._index[key] = key, number
         return number
 
+    def distinct(self, *columns: np.ndarray) -> int:
+        """How many of the frames, each [n] of `dtype`, differ from one another."""
+        keys: set[int] = set()
+        for frames in columns:
+            for block in self._blocks(len(frames)):
+                keys.update(self._keys_of(frames[block]))
+        return len(keys)
+
     def reserve(self, frames: int, used: Sequence[np.ndarray]) -> None:
         """Have room for so many frames: by giving up those in no use, and by growing."""
         if frames <= len(self._free):

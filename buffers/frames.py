@@ -47,17 +47,26 @@ class Frames:
         numbers = {k: np.zeros((len(columns[k]), used[k].shape[1]), np.uint32) for k in own}
         for name, found in numbers.items():
             pool = self._pool_of[name]
-            frames = np.ascontiguousarray(columns[name]).reshape(-1).view(pool.dtype)
             in_use = [n for columns in (used, *more, numbers) for n in self._in_pool(pool, columns)]
-            pool.store(frames, found.reshape(-1), in_use)
+            pool.store(_flat(columns[name], pool), found.reshape(-1), in_use)
         return numbers
 
-    def reserve(self, rows: int, used: Columns, *more: Columns) -> None:
-        """Have room for the frames of so many rows, as if they had none in common."""
+    def reserve(self, rows: int, given: Columns | None, used: Columns, *more: Columns) -> None:
+        """Have room for the frames of so many rows.
+
+        Args:
+            rows: how many.
+            given: their columns; None: as if no two of their frames were alike.
+            used: numbers of all rows in slots.
+            more: further numbers in use.
+        """
         for pool in self._pools.values():
-            frames = sum(used[k].shape[1] for k, own in self._pool_of.items() if own is pool)
+            names = [name for name, own in self._pool_of.items() if own is pool]
+            frames = rows * sum(used[name].shape[1] for name in names)
+            if given is not None:
+                frames = min(frames, pool.distinct(*(_flat(given[k], pool) for k in names)))
             in_use = [n for columns in (used, *more) for n in self._in_pool(pool, columns)]
-            pool.reserve(rows * frames, in_use)
+            pool.reserve(frames, in_use)
 
     def take(self, stored: Records, slots: np.ndarray, targets: Records) -> None:
         """Copy the rows in `slots`, with their frames, into the records `targets`."""
@@ -157,3 +166,8 @@ def _parts(values: np.ndarray, like: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def _bytes(frames: np.ndarray) -> np.ndarray:
     return frames.view(np.uint8).reshape(len(frames), frames.dtype.itemsize)
+
+
+def _flat(column: np.ndarray, pool: FramePool) -> np.ndarray:
+    """The frames of a column, one after the other, as the pool takes them."""
+    return np.ascontiguousarray(column).reshape(-1).view(pool.dtype)

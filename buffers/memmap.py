@@ -155,15 +155,19 @@ class MemmapStorage(Storage):
         *old, slots = (mapped(self._folder / name, rows, size) for name, size in files)
         self._old, self._old_slots = (*old[:-1], old[-1].view(np.int64)), slots.view(np.int64)
 
-    def reserve(self, rows: int) -> None:
+    def reserve(self, rows: int, given: Mapping[str, np.ndarray] | None = None) -> None:
         """Have room for so many rows: until the next commit no write of them is refused.
+
+        Args:
+            rows: how many at most.
+            given: the rows that these are among, if known: frames that are alike need room once.
 
         Raises:
             OSError: the disk has none; nothing has changed then.
         """
         self._room_to_undo(self._copies_of(self._sequence + 1) + rows)
         if self._frames:
-            self._frames.reserve(rows, self._all_data(), self._waiting())
+            self._frames.reserve(rows, given, self._all_data(), self._waiting())
 
     def commit(self, seen: int, added: int) -> None:
         """Make all changes since the last commit last."""

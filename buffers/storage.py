@@ -24,7 +24,7 @@ class Storage(Slots):
         part._hold(self.layout, tuple(raw[own] for raw in self._records), self.born[own])
         return part
 
-    def reserve(self, rows: int) -> None:
+    def reserve(self, rows: int, given: Mapping[str, np.ndarray] | None = None) -> None:
         """Have room to write so many rows; where they are in memory, there is."""
 
     def put(

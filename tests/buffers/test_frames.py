@@ -337,3 +337,17 @@ def test_no_bad_row_is_stored_with_its_frames(assert_equal):
     with pytest.raises(ValueError, match="column 'reward': expected finite"):
         buffer.add({**rows, "reward": rows["reward"] + np.inf})
     assert_equal(buffer.state_dict(), before)
+
+
+@pytest.mark.parametrize("kind", [ReplayBuffer, ReservoirBuffer])
+def test_a_file_of_frames_has_room_for_those_of_a_batch_and_not_for_their_copies(kind, tmp_path):
+    frames = np.random.default_rng(0).integers(1, 255, size=(105, 2, 2), dtype=np.uint8)
+    stacks = np.stack([frames[i : i + 4] for i in range(102)])
+    number = np.arange(101)
+    rows = {"state": stacks[:-1], "next_state": stacks[1:], "action": number, "task": number % 1}
+    rows |= {"reward": np.ones(101, np.float32), "done": number < 0, "truncated": number < 0}
+    column = Column((4, 2, 2), np.uint8, frames=4)
+    with patch.object(frame_pool, "GROWTH_BYTES", 4):
+        buffer = kind(200, state=column, storage="memmap", path=tmp_path / "rows")
+        buffer.add(rows)
+    assert (tmp_path / "rows" / "frames4.bin").stat().st_size == 4 * (105 + 1)
