@@ -4,7 +4,8 @@ Source: Lopez-Paz and Ranzato 2017 (arXiv 1706.08840), equations 8 to 11. The du
 over v >= 0 of |G' v + g|^2, is a non-negative least-squares problem.
 Deviations: the reference rows are the batch's own old rows rather than each task's whole memory;
 the margin is a lower bound of v, as in the authors' code, so that every constraint holds for every
-margin, where the paper's text adds it to the solution; gradients are projected before clipping and
+margin, where the paper's text adds it to the solution; a ridge makes the shares unique, which of
+opposite references could be anything; gradients are projected before clipping and
 Adam, where the paper steps by plain SGD.
 """
 
@@ -16,6 +17,8 @@ from agents.methods.method import Batch, Method, State
 from agents.methods.operators import accept_members
 from agents.methods.references import task_gradients
 from agents.model import Model
+
+RIDGE = 1e-7  # of unit references
 
 
 def gem(model: Model, *, margin: float = 0.0) -> Method:
@@ -73,8 +76,10 @@ def _shares(products: np.ndarray, margin: float) -> np.ndarray:
     squares, axes = np.linalg.eigh(products / (lengths[:, :, None] * lengths[:, None]))
     short = np.sqrt(squares.clip(min=0))[:, :, None] * axes.transpose(0, 2, 1)
     moved = (short @ (least * lengths)[:, :, None])[:, :, 0]
-    limit = 100 * products.shape[1]
-    solved = [nnls(a[:, :-1], -b, maxiter=limit)[0] for a, b in zip(short, moved, strict=True)]
+    limit, ridge = 100 * products.shape[1], RIDGE * np.eye(products.shape[1])[:, :-1]
+    matrices = [np.concatenate([a[:, :-1], ridge]) for a in short]
+    wanted = np.concatenate([-moved, np.zeros_like(moved)], 1)
+    solved = [nnls(a, b, maxiter=limit)[0] for a, b in zip(matrices, wanted, strict=True)]
     least[:, :-1] += solved / lengths[:, :-1]
     return np.where(finite[:, None], least, np.nan)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -39,6 +39,8 @@ def test_where_nothing_is_opposed_the_gradient_stays_as_it_is(references, margin
 
 
 @given(arrays(np.int64, (4, 4), elements=st.integers(-30, 30)), st.sampled_from([0.0, 0.5]))
+@example(np.array([[-1, -6, 0, 0], [-1, -1, 0, 0], [0, 0, 0, 0], [7, 0, 0, 0]]), 0.0)
+@example(np.array([[1, 10, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]), 0.0)
 @settings(max_examples=100, deadline=None)
 def test_no_task_is_ever_opposed_and_no_more_is_changed_than_that_takes(vectors, margin):
     gradient, *old = vectors.astype(np.float32) / 8
