@@ -60,8 +60,7 @@ class Frames:
             used: numbers of all rows in slots.
             more: further numbers in use.
         """
-        for pool in self._pools.values():
-            names = [name for name, own in self._pool_of.items() if own is pool]
+        for pool, names in self._by_pool(self._pool_of):
             frames = rows * sum(used[name].shape[1] for name in names)
             if given is not None:
                 frames = min(frames, pool.distinct(*(_flat(given[k], pool) for k in names)))

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers.selection.points import Points, weights_of
+from buffers.selection.points import Points, many_chosen, weights_of
 
 
 def herding(
@@ -45,7 +45,7 @@ def herding(
         index[i] = left[row]
         half[row] = np.inf
         wanted -= x[row]
-        if 4 * (len(left) - n + i + 1) > len(left) and i + 1 < k:
+        if i + 1 < k and many_chosen(len(left), n - i - 1):
             kept = np.flatnonzero(half < np.inf)
             left, x, half = left[kept], np.asfortranarray(x[kept]), half[kept]
         if gain is not None:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers.selection.points import Points
+from buffers.selection.points import Points, many_chosen
 
 
 def k_center(features: ArrayLike, k: int, *, gain: np.ndarray | None = None) -> np.ndarray:
@@ -37,7 +37,7 @@ def k_center(features: ArrayLike, k: int, *, gain: np.ndarray | None = None) -> 
         index[i] = left[row]
         np.minimum(distance, points.squared(row, squared), out=distance)
         distance[row] = -np.inf  # never again, not even where only copies are left
-        if 4 * (len(left) - n + i + 1) > len(left) and i + 1 < k:
+        if i + 1 < k and many_chosen(len(left), n - i - 1):
             kept = np.flatnonzero(distance > -np.inf)
             left, points, distance = left[kept], points.some(kept), distance[kept]
             squared = np.empty_like(distance)

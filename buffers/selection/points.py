@@ -122,6 +122,9 @@ def represented(features: ArrayLike, index: np.ndarray, weight: ArrayLike = 1.0)
 
     Returns:
         float64 [k]; the sum is that of `weight` over all rows.
+
+    Raises:
+        ValueError: as of `Points` and `weights_of`.
     """
     points = Points(features, len(index))
     weights = weights_of(weight, len(points))
@@ -131,6 +134,11 @@ def represented(features: ArrayLike, index: np.ndarray, weight: ArrayLike = 1.0)
         nearest = squared.argmin(axis=1)
         total += np.bincount(nearest, weights[others[part]], minlength=len(index))
     return total
+
+
+def many_chosen(looked_at: int, not_chosen: int) -> bool:
+    """Whether more than a quarter of the rows looked at are chosen: time to look at the rest."""
+    return 4 * (looked_at - not_chosen) > looked_at
 
 
 def weights_of(weight: ArrayLike, n: int) -> np.ndarray:
