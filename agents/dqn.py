@@ -5,6 +5,7 @@ What is learned, and how, is in `learner.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from agents.agent import Features, Space
 from agents.diagnosis import NonFiniteLoss, good_members, spoiled, spoiler
-from agents.engine import Engine, Round, minibatches, whole_numbers
+from agents.engine import Engine
 from agents.exploration import Exploration
 from agents.flat import FlatNetwork
 from agents.interference import Outlook, outlook
@@ -23,6 +24,7 @@ from agents.methods import make_methods
 from agents.model import Model
 from agents.networks import NETWORKS, NetworkSpec, Penultimate
 from agents.options import DQNOptions
+from agents.round import Round, minibatches, whole_numbers
 from agents.values import make_values
 
 ROWS_AT_ONCE = 4_096  # of a pass over a whole memory
@@ -59,7 +61,8 @@ class DQN:
         self.methods = make_methods(options.methods, model)
         self.learner = Learner(options, model, self.methods)
         self._engine = Engine(self.learner, self.members, self._device)
-        self._quiet = torch.zeros(self.members, network.noise_size, device=self._device)
+        self._quiet = self._engine.quiet
+        self._silence: dict[int, Tensor] = {}  # what `_noise` gives where there is none
         explorers = [rng.spawn(1)[0] for rng in self._rngs]
         self.exploration = Exploration(num_envs, explorers, options.exploratory_steps)
         scale = torch.from_numpy(space.scale if known else space.scale.max(keepdims=True))
@@ -148,7 +151,7 @@ class DQN:
         """
         best = self._foreseen_for(obs, task)
         if best is None:
-            noise = self._noise(1)[:, 0] if self.learner.model.network.noise_size else self._quiet
+            noise = self._noise(1)[:, 0] if self._quiet.shape[1] else self._quiet
             best = self._engine.best(self.state, obs, task, noise)
         return self.exploration.choose(best, epsilon, self._num_actions[task], lasting)
 
@@ -291,9 +294,11 @@ class DQN:
         return best if same else None
 
     def _noise(self, draws: int) -> Tensor:
-        size = self.learner.model.network.noise_size
+        size = self._quiet.shape[1]
         if size == 0:
-            return self._quiet.new_zeros(self.members, draws, 0)
+            if draws not in self._silence:
+                self._silence[draws] = self._quiet.new_zeros(self.members, draws, 0)
+            return self._silence[draws]
         drawn = [rng.standard_normal((draws, size), dtype=np.float32) for rng in self._rngs]
         return torch.from_numpy(np.stack(drawn)).to(self._device)
 
@@ -305,7 +310,7 @@ class DQN:
     def _check(self, info: dict[str, np.ndarray], state: LearnerState, *round_: Any) -> None:
         """Refuses the state that a round came to, given what `Engine.update` was, if it is bad."""
         largest, weights = info.pop("largest_loss"), info.pop("weights")
-        if np.isfinite([largest, weights]).all():
+        if isfinite(sum(largest.tolist()) + sum(weights.tolist())):
             return
         # Weights may be finite though their sum is not.
         good = good_members(info | {"loss": largest}, state)

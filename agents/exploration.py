@@ -52,11 +52,11 @@ class Exploration:
             self._draw()
         now, self._next = self._next, self._next + 1
         start = self._starts[now] < epsilon
-        if not (start.any() or self._left.any()):
+        if not (np.count_nonzero(start) or np.count_nonzero(self._left)):
             self.exploring = self._nobody
             return greedy
         start &= self._left == 0
-        if start.any():
+        if np.count_nonzero(start):
             drawn = (self._actions[now] * num_actions).astype(np.int64)
             self._action = np.where(start, drawn, self._action)
             self._left = np.where(start, self._lengths[now] if lasting else 1, self._left)

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from envs.native import NATIVE, NativeVectorEnv
+from envs.sync import SyncEnvs
 
 Vectorization = Literal["auto", "sync", "async", "native", "envpool"]
 
@@ -67,7 +68,7 @@ def make_backend(
         from envs.workers import WorkerEnvs
 
         return WorkerEnvs(env_id, [make] * num_envs)
-    return SyncVectorEnv([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
+    return SyncEnvs([make] * num_envs, autoreset_mode=AutoresetMode.DISABLED)
 
 
 def make_native(

@@ -10,6 +10,8 @@ from envs.backends import Vectorization
 from envs.spaces import SharedSpace
 from envs.task import Task
 
+FEW = 40  # values that are summed sooner in Python than in NumPy
+
 
 class NonFiniteData(ArithmeticError):
     """An environment gave an observation or a reward that is NaN or infinite."""
@@ -57,10 +59,9 @@ class TaskEnvs:
         self._seed = seed
         self._envs = task.make_vec(num_envs, self.backend)
         self._first_action = space.first_action[task_index]
-        self._each = np.arange(num_envs)
         self._episode = np.zeros(num_envs, np.int64)
-        self._length = np.zeros(num_envs, np.int64)
-        self._actions = np.zeros((num_envs, 512), np.int32)
+        self._played: list[np.ndarray] = []  # actions since the oldest running episode began
+        self._began = np.zeros(num_envs, np.int64)  # where in these each running episode did
         self.obs = self._reset(np.ones(num_envs, bool), self._episode)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -83,16 +84,14 @@ class TaskEnvs:
         self._check("an observation", next_obs)
         self._check("a reward", reward)
         ended = terminated | truncated
-        if not ended.any():
-            self._remember(action)
+        if np.count_nonzero(ended):
+            episode = self._episode + ended
+            self.obs = self._restart(ended, episode, next_obs)
+            self._episode, truncated = episode, truncated & ~terminated
+        else:
             self.obs = next_obs
-            return next_obs, reward, terminated, truncated
-        episode = self._episode + ended
-        obs = self._restart(ended, episode, next_obs)
-        self._remember(action)
-        self._length[ended] = 0
-        self._episode, self.obs = episode, obs
-        return next_obs, reward, terminated, truncated & ~terminated
+        self._remember(action, ended)
+        return next_obs, reward, terminated, truncated
 
     def close(self) -> None:
         """Closes the environments."""
@@ -100,12 +99,14 @@ class TaskEnvs:
 
     def state_dict(self) -> dict[str, Any]:
         """The running episodes: which they are, and the actions taken in them."""
-        used = int(self._length.max())
+        played = np.array(self._played, np.int32).reshape(-1, self.num_envs)
+        actions = np.zeros(played.shape[::-1], np.int32)
+        for env, began in enumerate(self._began):
+            actions[env, : len(played) - began] = played[began:, env]
         return {
             "episode": self._episode.copy(),
-            "length": self._length.copy(),
-            # Zero beyond an episode's length, where older episodes left their actions.
-            "actions": self._actions[:, :used] * (np.arange(used) < self._length[:, None]),
+            "length": len(played) - self._began,
+            "actions": actions,
             "obs": self.obs.copy(),
         }
 
@@ -120,32 +121,30 @@ class TaskEnvs:
                 f"EnvPool cannot seed single episodes, so a run of {self.task.name} cannot be "
                 "resumed within a stage: remove the checkpoints after the last switch"
             )
-        self._episode = state["episode"].copy()
-        self._length = state["length"].copy()
-        actions = state["actions"]
-        self._actions = np.zeros((self.num_envs, max(512, 2 * actions.shape[1])), np.int32)
-        self._actions[:, : actions.shape[1]] = actions
-        self.obs = self._replay(actions)
+        self._episode, actions = state["episode"].copy(), state["actions"]
+        self._began = actions.shape[1] - state["length"]
+        played = np.zeros(actions.shape[::-1], np.int32)
+        for env, began in enumerate(self._began):
+            played[began:, env] = actions[env, : len(played) - began]
+        self._played = list(played)
+        self.obs = self._replay()
         if not np.array_equal(self.obs, state["obs"]):
             raise ValueError(
                 f"{self.task.name} is not determined by its seed and actions: "
                 "a run of it cannot be resumed exactly"
             )
 
-    def _replay(self, actions: np.ndarray) -> np.ndarray:
-        """The observations after every copy's own number of actions.
+    def _replay(self) -> np.ndarray:
+        """What every copy shows after its own actions.
 
         All copies step together, so the shorter an episode is, the later it begins; until then
         its copy plays anything.
         """
-        longest = int(self._length.max())
         obs = self._reset(np.ones(self.num_envs, bool), self._episode)
-        for step in range(longest):
-            played = step - (longest - self._length)
-            action = np.where(played < 0, 0, actions[self._each, np.maximum(played, 0)])
+        for step, action in enumerate(self._played, 1):
             raw, _, terminated, truncated, _ = self._envs.step(action + self._first_action)
             obs = self._encode(raw)
-            begins = (played == -1) | ((played < -1) & (terminated | truncated))
+            begins = (self._began == step) | ((self._began > step) & (terminated | truncated))
             obs = self._restart(begins, self._episode, obs)
         return obs
 
@@ -170,17 +169,21 @@ class TaskEnvs:
         if values.dtype.kind == "f" and not _all_finite(values):
             raise NonFiniteData(f"{self.task.name} gave {what} that is NaN or infinite")
 
-    def _remember(self, action: np.ndarray) -> None:
-        if self._length.max() == self._actions.shape[1]:
-            self._actions = np.concatenate([self._actions, np.zeros_like(self._actions)], axis=1)
-        self._actions[self._each, self._length] = action
-        self._length += 1
+    def _remember(self, action: np.ndarray, ended: np.ndarray) -> None:
+        self._played.append(action.copy())
+        if not np.count_nonzero(ended):
+            return
+        self._began[ended] = len(self._played)
+        if oldest := int(self._began.min()):
+            del self._played[:oldest]
+            self._began -= oldest
 
     def _encode(self, raw: Any) -> np.ndarray:
         return self.space.encode(self.task_index, raw, self.num_envs)
 
 
 def _all_finite(values: np.ndarray) -> bool:
-    flat = values.ravel()
-    # One number tells in most cases; it may be infinite though no value is.
-    return math.isfinite(flat.dot(flat)) or bool(np.isfinite(values).all())
+    # A sum tells in most cases; it may be infinite though no value is.
+    if values.size <= FEW:
+        return math.isfinite(sum(values.ravel().tolist()))
+    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())

@@ -44,13 +44,14 @@ def learn_task(run: Run, look: Look) -> None:
             adapt = clock.step < config.adapt_fraction * run.stage.steps
             agent.observe(seen, run.per_member(reward), run.per_member(ended), task, adapt)
         seen = run.per_member(envs.obs)
-        agent.end_episodes(run.per_member(ended))
         row = transition(obs, action, reward, next_obs, terminated, truncated, tasks)
         row |= episode_marks(ended, memories.columns)
         cut = agent.exploration.exploring.reshape(-1) if config.cut_at_exploration else None
         memories.add(*run.nstep.push(row, cut=cut))
         clock.step += config.num_envs
-        note_returns(run, reward, ended)
+        run.episode_return += reward
+        if np.count_nonzero(ended):
+            end_episodes(run, ended)
         clock.mark("storing")
         if steps := updates_due(run):
             sample = memories.sample(steps * config.batch_size)
@@ -146,12 +147,11 @@ def transition(
     }
 
 
-def note_returns(run: Run, reward: np.ndarray, ended: np.ndarray) -> None:
-    """Adds up training returns, and notes those of episodes that ended."""
-    run.episode_return += reward
-    if ended.any():
-        run.history.note(f"train/return/{run.task_name}", run.episode_return[ended])
-        run.episode_return[ended] = 0
+def end_episodes(run: Run, ended: np.ndarray) -> None:
+    """Notes the training returns of episodes that ended, and lets the agent know."""
+    run.history.note(f"train/return/{run.task_name}", run.episode_return[ended])
+    run.episode_return[ended] = 0
+    run.agent.end_episodes(run.per_member(ended))
 
 
 def note_sample(run: Run, sample: Sample) -> None:

@@ -1,0 +1,119 @@
+"""Arrays as the tensors that a learner's functions take, made once where they serve again."""
+
+from collections.abc import Mapping
+from operator import is_
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.compiling import Tree
+
+
+class Round:
+    """The rows of a round of gradient steps as tensors that share the memory of its arrays.
+
+    The same arrays, rewritten in between, make the same dicts again, so that nothing about them
+    needs to be looked at a second time. On a GPU they are copied there each time.
+
+    Args:
+        device: Where the rows go.
+        at_once: Gradient steps in one call.
+    """
+
+    def __init__(self, device: torch.device, at_once: int = 1) -> None:
+        self._device, self._at_once = device, at_once
+        self._arrays: list[np.ndarray] = []
+        self._calls: list[Tree] = []
+        self._lr, self._rate = torch.empty(0), 0.0
+
+    def of(
+        self, data: Mapping[str, np.ndarray], weight: np.ndarray, noise: Tensor, lr: float
+    ) -> list[Tree]:
+        """For each call the columns, `weight`, `noise`, and `lr` `[members]`."""
+        arrays, steps = [weight, *data.values()], noise.shape[1] // 3
+        calls = -(-steps // self._at_once)
+        same = len(self._calls) == calls and len(self._arrays) == len(arrays)
+        same = same and self._device.type == "cpu"
+        if not (same and all(map(is_, self._arrays, arrays))):
+            self._arrays, self._calls = arrays, self._made(data, weight, noise, steps)
+        if lr != self._rate:
+            self._lr.fill_(lr)
+            self._rate = lr
+        if noise.shape[2] == 0:
+            return self._calls
+        parts = noise.split(3 * self._at_once, dim=1)
+        return [call | {"noise": part} for call, part in zip(self._calls, parts, strict=True)]
+
+    def _made(
+        self, data: Mapping[str, np.ndarray], weight: np.ndarray, noise: Tensor, steps: int
+    ) -> list[Tree]:
+        whole = {**data, "weight": weight}
+        columns = {name: tensor_of(column, self._device) for name, column in whole.items()}
+        self._lr, self._rate = torch.zeros(len(weight), device=self._device), 0.0
+        size = self._at_once * weight.shape[1] // steps
+        calls = [{"noise": part, "lr": self._lr} for part in noise.split(3 * self._at_once, dim=1)]
+        for name, column in columns.items():
+            for call, part in zip(calls, column.split(size, dim=1), strict=True):
+                call[name] = part
+        return calls
+
+
+class Look:
+    """What environments show, as tensors: on the CPU always the same ones, rewritten.
+
+    Args:
+        device: Where they go.
+        noise: Of a network without noise, `[members, 0]`.
+    """
+
+    def __init__(self, device: torch.device, noise: Tensor) -> None:
+        self._device, self._noise = device, noise
+        self._made: dict[Any, tuple[np.ndarray, Tree]] = {}
+
+    def at(self, obs: np.ndarray, task: int, noise: Tensor) -> Tree:
+        """Raw observations `[members, envs, *shape]` as `obs`, with `task` and `noise`."""
+        if (key := (task, obs.shape)) not in self._made:
+            self._made[key] = self._make(obs, task)
+        room, tree = self._made[key]
+        room[...] = obs
+        if self._device.type != "cpu":
+            tree = tree | {"obs": tensor_of(room, self._device)}
+        return tree if noise is self._noise else tree | {"noise": noise}
+
+    def _make(self, obs: np.ndarray, task: int) -> tuple[np.ndarray, Tree]:
+        room = np.empty_like(obs)
+        tasks = torch.full(obs.shape[:2], task, device=self._device)
+        seen = tensor_of(room, self._device)
+        return room, {"obs": seen, "task": tasks, "noise": self._noise}
+
+
+def minibatches(call: Tree) -> list[Tree]:
+    """A call's batches, one for each gradient step: there are three rows of noise for each."""
+    steps = call["noise"].shape[1] // 3
+    if steps == 1:
+        return [whole_numbers(call)]
+    parts: list[Tree] = [{} for _ in range(steps)]
+    for name, column in call.items():
+        pieces = (column,) * steps if name == "lr" else column.chunk(steps, dim=1)
+        for part, piece in zip(parts, pieces, strict=True):
+            part[name] = piece
+    return [whole_numbers(part) for part in parts]
+
+
+def whole_numbers(batch: Tree) -> Tree:
+    """The batch with 64 bits for what indexes other tensors."""
+    return batch | {name: batch[name].long() for name in ("action", "task")}
+
+
+def array_of(tensor: Tensor) -> np.ndarray:
+    """The tensor as an array: of the CPU's one that shares its memory."""
+    array: np.ndarray = (tensor if tensor.is_cpu else tensor.cpu()).numpy()
+    return array
+
+
+def tensor_of(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor: on the CPU one that shares its memory."""
+    tensor = torch.from_numpy(array)
+    return tensor if device.type == "cpu" else tensor.to(device)
