@@ -57,9 +57,11 @@ class DQN:
         )
         network = _network(space, options, values.atoms)
         self._device = torch.device("cuda" if options.device == "cuda" else "cpu")
-        model = Model(network, values, torch.from_numpy(self._valid).to(self._device), known)
+        valid = torch.from_numpy(self._valid).to(self._device)
+        model = Model(network, values, valid, known, mask=not self._valid.all())
         self.methods = make_methods(options.methods, model)
-        self.learner = Learner(options, model, self.methods)
+        scaled = options.normalize_observations or bool((space.scale != 1).any())
+        self.learner = Learner(options, model, self.methods, scaled)
         self._engine = Engine(self.learner, self.members, self._device)
         self._quiet = self._engine.quiet
         self._silence: dict[int, Tensor] = {}  # what `_noise` gives where there is none

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from agents import optimizer, scales
 from agents.compiling import gradient_of
-from agents.losses import action_gap, mean_where
+from agents.losses import action_gap, mask_invalid, mean_where
 from agents.members import each_member
 from agents.methods import Method
 from agents.model import Model, taken
@@ -34,11 +34,13 @@ class Learner:
         options: The agent's options.
         model: The network's outputs and TD losses as functions of a parameter vector.
         methods: Continual-learning methods, in the order in which they act.
+        scaled: Whether some observations are scaled before the network sees them.
     """
 
     options: DQNOptions
     model: Model
     methods: tuple[Method, ...]
+    scaled: bool = True
 
     def init(
         self, theta: Tensor, scale: Tensor, shape: tuple[int, ...], num_envs: int
@@ -53,6 +55,8 @@ class Learner:
 
     def see(self, state: LearnerState, obs: Tensor, task: Tensor) -> Tensor:
         """Raw observations as the network sees them, [batch, *shape]."""
+        if not self.scaled:
+            return obs
         limit = scales.CLIP if self.options.normalize_observations else torch.inf
         return scales.normalize(state, obs, self.model.context(task), limit)
 
@@ -91,14 +95,16 @@ class Learner:
     def prepare(self, state: LearnerState, batch: Batch) -> Batch:
         """The batch with everything in it that no gradient flows through; see `Model`."""
         task = batch["task"]
-        scale = scales.reward_scale(state)[self.model.context(task)]
+        reward = batch["reward"]
+        if self.options.scale_rewards:
+            reward = reward * scales.reward_scale(state)[self.model.context(task)]
         return batch | {
             "seen": self.see(state, batch["state"], task),
             "valid": self.model.valid[task],
             "running": state["task"].expand_as(task),
             "old": task != state["task"],
             "following": self.following(state, batch),
-            "scaled_reward": batch["reward"] * scale,
+            "scaled_reward": reward,
             "worth": batch["discount"] * ~batch["done"],
             "target": state["target"],
         }
@@ -124,16 +130,21 @@ class Learner:
     def loss(self, theta: Tensor, state: LearnerState, batch: Batch) -> tuple[Tensor, Info]:
         """TD loss plus the methods' terms on data, of one member."""
         outputs = self.model.outputs(theta, batch["noise"][0], batch["seen"], batch["task"])
-        q, valid = self.model.values.q(outputs), batch["valid"]
+        q = self.model.values.q(outputs)
         terms = {"td_loss": self.mean_td(self.model.td_loss_of(outputs, batch), batch)}
         for method in self.methods:
             if method.loss:
                 terms[f"{method.name}_loss"] = method.loss(theta, method.own(state), batch, q)
         total = sum_of(terms)
         info = {"loss": total, **terms, "td_error": self.model.td_error_of(outputs, batch)}
-        mean_q = q.masked_fill(~valid, 0).sum() / valid.sum()
-        info |= {"q": mean_q, "action_gap": action_gap(q, valid).mean()}
-        return total, info
+        return total, info | self.looks(q, batch["valid"])
+
+    def looks(self, q: Tensor, valid: Tensor) -> Info:
+        """Numbers to look at, of Q values [batch, actions]."""
+        if not self.model.mask:
+            return {"q": q.mean(), "action_gap": action_gap(q).mean()}
+        gap = action_gap(mask_invalid(q, valid))
+        return {"q": mean_where(q, valid), "action_gap": gap.mean()}
 
     def mean_td(self, per_row: Tensor, batch: Batch) -> Tensor:
         """Mean TD loss, of the running task's rows only if a method has another use for the old."""

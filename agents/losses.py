@@ -17,11 +17,14 @@ def mask_invalid(q: Tensor, valid: Tensor) -> Tensor:
     return q.masked_fill(~valid, -torch.inf)
 
 
-def action_gap(q: Tensor, valid: Tensor) -> Tensor:
-    """How much better the best action is than the second best one, [batch]; 0 with one action."""
+def action_gap(q: Tensor) -> Tensor:
+    """How much better the best action is than the second best one, [batch]; 0 with one action.
+
+    Args:
+        q: [batch, actions]; minus infinity for actions that the task does not have.
+    """
     if q.shape[-1] < 2:
         return torch.zeros_like(q[..., 0])
-    q = mask_invalid(q, valid)
     others = q.scatter(-1, q.argmax(-1, keepdim=True), -torch.inf)
     return torch.nan_to_num(q.amax(-1) - others.amax(-1), posinf=0.0)
 

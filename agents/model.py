@@ -29,12 +29,14 @@ class Model:
         values: What the outputs mean.
         valid: Which actions a task has, bool [tasks, actions].
         task_known: Whether the network may know which task a row is of.
+        mask: Whether some task lacks an action that another one has.
     """
 
     network: FlatNetwork
     values: Values
     valid: Tensor
     task_known: bool = True
+    mask: bool = True
 
     @property
     def num_tasks(self) -> int:
@@ -79,7 +81,8 @@ class Model:
 
     def masked_q(self, outputs: Tensor, task: Tensor) -> Tensor:
         """Q values, [n, actions]; minus infinity for actions that the task does not have."""
-        return mask_invalid(self.values.q(outputs), self.valid[task])
+        q = self.values.q(outputs)
+        return mask_invalid(q, self.valid[task]) if self.mask else q
 
     def parameters(self) -> dict[str, tuple[slice, torch.Size]]:
         """Where in the vector each named parameter lies, and its shape."""

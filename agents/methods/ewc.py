@@ -91,7 +91,7 @@ def fisher_of(
         return mean_squared_td_gradient(model, theta, batch)
     if kind == "output":
         return mean_over_rows(model, theta, batch, _of_output)
-    gap = action_gap(model.q(theta, batch), batch["valid"]).mean()
+    gap = action_gap(mask_invalid(model.q(theta, batch), batch["valid"])).mean()
     warmth = (temperature * gap).clamp(min=1e-6)
 
     def of_policy(jacobian: Tensor, q: Tensor, valid: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ def typical_gap(q: Tensor, valid: Tensor) -> Tensor:
         valid: Which actions the task has, bool [n, actions].
     """
     spread = mask_invalid(q, valid).amax(-1) - q.masked_fill(~valid, torch.inf).amin(-1)
-    return torch.maximum(action_gap(q, valid).mean(), LEAST_GAP * spread.mean())
+    return torch.maximum(action_gap(mask_invalid(q, valid)).mean(), LEAST_GAP * spread.mean())
 
 
 def no_gaps(model: Model, theta: Tensor) -> State:

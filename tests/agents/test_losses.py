@@ -39,8 +39,8 @@ def test_invalid_actions_have_minus_infinity_and_the_others_their_own_value():
 def test_the_action_gap_is_between_the_two_best_valid_actions():
     q = torch.tensor([[1.0, 9.0, 4.0], [5.0, 5.0, 0.0], [2.0, 7.0, 9.0]])
     valid = torch.tensor([[True, False, True], [True, True, True], [True, False, False]])
-    assert action_gap(q, valid).tolist() == [3.0, 0.0, 0.0]
-    assert action_gap(q[:, :1], valid[:, :1]).tolist() == [0.0, 0.0, 0.0]
+    assert action_gap(mask_invalid(q, valid)).tolist() == [3.0, 0.0, 0.0]
+    assert action_gap(mask_invalid(q[:, :1], valid[:, :1])).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_the_mean_is_over_what_is_meant_and_zero_where_nothing_is():
