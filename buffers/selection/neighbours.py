@@ -58,10 +58,11 @@ class Neighbours:
             For each of their neighbours whose it is, as a place in `rows`; which row it is; and
             how far it is.
         """
-        first, count = self._first[rows], self._first[rows + 1] - self._first[rows]
-        whose = np.repeat(np.arange(len(rows)), count)
-        place = np.arange(len(whose)) + np.repeat(first - count.cumsum() + count, count)
-        return whose, self._others[place], self._distances[place]
+        first = self._first.take(rows)
+        count = self._first.take(rows + 1) - first
+        whose = np.arange(len(rows)).repeat(count)
+        place = np.arange(len(whose)) + (first - count.cumsum() + count).repeat(count)
+        return whose, self._others.take(place), self._distances.take(place)
 
 
 def root(squared: np.ndarray) -> np.ndarray:
