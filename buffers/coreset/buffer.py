@@ -14,7 +14,7 @@ from buffers.coreset.features import Features, Source
 from buffers.coreset.reasons import Reason, Reasons
 from buffers.coreset.slots import Slots
 from buffers.names import check_known
-from buffers.places import nowhere, one_slot
+from buffers.places import nowhere
 from buffers.rows import Rows, as_rows
 from buffers.selection import SELECTIONS, represented
 
@@ -144,7 +144,7 @@ class CoresetBuffer(Buffer):
         rows = as_rows(self.columns, rows)
         self._features.check(rows)
         if rows.n == 1:
-            return one_slot(self._insert_one(rows))
+            return self._insert_alone(rows)
         first, done, given_up = self.seen, 0, False
         slots = np.empty(rows.n, np.int64)
         while done < rows.n:
@@ -160,20 +160,15 @@ class CoresetBuffer(Buffer):
             slots[~lasting] = -1
         return slots
 
-    def _insert_one(self, rows: Rows) -> int:
-        """Store the one row there is, in fewer calls than many take; return where, or -1."""
-        slot = -1
-        if self._added % self._every == 0:
-            if not self._slots.free:
-                self._give_up()
-            slot = self._slots.next_one()
-            self._storage.put_one(slot, rows, self.seen)
-            self._slots.use(1)
-        self.seen += 1
-        self._added += 1
-        if self._in_files:
-            self._storage.commit(self.seen, self._added)
-        return slot
+    def _insert_alone(self, rows: Rows) -> np.ndarray:
+        """Store the one row there is, if it is a candidate."""
+        if self._added % self._every:
+            return self._insert_one(-1, rows)
+        if not self._slots.free:
+            self._give_up()
+        slots = self._insert_one(self._slots.next_one(), rows)
+        self._slots.use(1)
+        return slots
 
     def _room(self) -> int:
         """Rows that can come until a candidate finds no slot."""
