@@ -8,7 +8,7 @@ import numpy as np
 from buffers.buffer import Buffer, Common
 from buffers.places import last_writes, nowhere
 from buffers.plan import Plan
-from buffers.rows import Rows, as_rows
+from buffers.rows import Rows
 from buffers.state import check_array
 
 AHEAD = 2048  # rows to keep that are drawn at once
@@ -49,9 +49,8 @@ class ReservoirBuffer(Buffer):
         self._plan = Plan(_EMPTY, _EMPTY)
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        rows = as_rows(self.columns, rows)
         try:
-            if rows.n == 1 and self._plans:
+            if type(rows) is Rows and rows.n == 1 and self._plans:
                 return self._insert_one(self._next_slot(), rows)
             return super()._insert(rows)
         except (OSError, MemoryError):  # no row came, so that the plan speaks of others
