@@ -5,6 +5,7 @@
 CartPole, then Acrobot, with the defaults, but for what chooses the rows of CartPole that are kept
 and how many. Kept is the ratio of CartPole's greedy return after Acrobot to that right after it was
 learned, per member. `--methods none` leaves distillation out: rows alone then hold CartPole.
+`balanced` parts its rows among tasks itself: it is the whole memory, without recent rows beside it.
 Each run is kept in benchmarks/results/; `--table` only prints what is there.
 """
 
@@ -20,6 +21,15 @@ from buffers import MEMORIES
 from experiments.metrics import interval
 
 ENVS = "CartPole,Acrobot"
+WHOLE = "balanced"  # is the buffer, not a part of one
+KINDS = [*MEMORIES, WHOLE]
+
+
+def changes_for(kind: str, rows: int) -> dict[str, object]:
+    """What differs from the defaults, for `rows` rows that this kind of memory chooses."""
+    if kind == WHOLE:
+        return {"buffer": kind, "capacity": rows}
+    return {"memory": kind, "rows_per_task": rows}
 
 
 def add_row(table: Table, rows: int, kind: str, result: dict[str, object]) -> None:
@@ -40,7 +50,7 @@ def add_row(table: Table, rows: int, kind: str, result: dict[str, object]) -> No
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[500, 2_000, 10_000])
-    parser.add_argument("--memories", nargs="+", choices=MEMORIES, default=list(MEMORIES))
+    parser.add_argument("--memories", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--methods", default="distill")
     parser.add_argument("--logdir", default="runs/benchmarks")
@@ -54,7 +64,7 @@ def main() -> None:
             name = f"memories_{args.methods}_{kind}_{rows}"
             file = RESULTS / f"{name}.json"
             if not args.table:
-                changes = {"memory": kind, "rows_per_task": rows, "methods": args.methods}
+                changes = changes_for(kind, rows) | {"methods": args.methods}
                 result = run(ENVS, name, args.seeds, args.logdir, **changes)
                 file.write_text(json.dumps(result, indent=1))
             if file.exists():

@@ -11,6 +11,7 @@ from buffers import BUFFERS, Column, Memory
 from buffers.columns import needs_of
 
 STREAMS = (2, 10, 100)  # times the capacity that have passed by: a reservoir keeps less and less
+WHOLE = 5_000  # single rows at a time: of a coreset of so many, whole turns from choice to choice
 CHEAP = ("fifo", "reservoir", "skip_reservoir")  # the others are timed with fewer rows
 
 
@@ -35,7 +36,7 @@ def own_rates(memories: dict[str, Memory], batch: int, rounds: int) -> dict[str,
     for _ in range(rounds):
         for kind, memory in memories.items():
             memory.load_state_dict(states[kind])
-            calls = min(max(memory.seen // (10 * batch), 1), 4_000)
+            calls = min(max(memory.seen // (10 * batch), 1), WHOLE)
             start = time.process_time()
             for _ in range(calls):
                 memory.add(rows)

@@ -10,6 +10,7 @@ import numpy as np
 from buffers.base import Kind, Seed, StoredRows
 from buffers.columns import Column, Columns, Sample, bounded, make_columns
 from buffers.layout import Batch
+from buffers.places import one_slot
 from buffers.rows import Rows
 
 
@@ -170,6 +171,16 @@ class Buffer(StoredRows):
         self._added += n
         self._commit()
         return slots
+
+    def _insert_one(self, slot: int, rows: Rows) -> np.ndarray:
+        """Store the one row there is in a slot, or nowhere if that is -1; in fewer calls."""
+        if slot >= 0:
+            self._storage.put_one(slot, rows, self.seen)
+        self.seen += 1
+        self._added += 1
+        if self._in_files:
+            self._storage.commit(self.seen, self._added)
+        return one_slot(slot)
 
     def _number(self, born: np.ndarray) -> None:
         """Take note of which rows of the whole stream those just inserted are, int64 [n].

@@ -38,7 +38,7 @@ class ReplayBuffer(Buffer):
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         if not (self._rings and type(rows) is Rows and rows.n == 1):
             return super()._insert(rows)
-        slot = self._added % self._capacity  # all that the base does, but in fewer calls
+        slot = self._added % self._capacity  # as `_insert_one`, in a call less
         self._storage.put_one(slot, rows, self.seen)
         self.seen += 1
         self._added += 1

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from buffers.buffer import Buffer, Common
-from buffers.places import last_writes, nowhere, one_slot
+from buffers.places import last_writes, nowhere
 from buffers.plan import Plan
 from buffers.rows import Rows
 from buffers.state import check_array
@@ -48,6 +48,24 @@ class ReservoirBuffer(Buffer):
     def _forget_plan(self) -> None:
         self._plan = Plan(_EMPTY, _EMPTY)
 
+    def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+        try:
+            if type(rows) is Rows and rows.n == 1 and self._plans:
+                return self._insert_one(self._next_slot(), rows)
+            return super()._insert(rows)
+        except (OSError, MemoryError):  # no row came, so that the plan speaks of others
+            self._forget_plan()
+            raise
+
+    def _next_slot(self) -> int:
+        """Where the next row goes, or -1."""
+        place = self._added
+        if place < self._capacity:
+            return place
+        if place >= self._plan.end:
+            self._plan_to(place + 1)
+        return -1 if place < self._plan.due else self._plan.take_one()
+
     def _admit(self, rows: Rows) -> np.ndarray:
         first, end = self._added, self._added + rows.n
         self._kept: Kept | list[tuple[int, int]] | None = NOBODY
@@ -59,8 +77,6 @@ class ReservoirBuffer(Buffer):
             return self._admit_first(first, end)
         if end <= self._plan.due:  # which was not known yet
             return nowhere(rows.n)
-        if rows.n == 1:
-            return one_slot(self._plan.take_one())
         few = self._plan.few(end, FEW)
         return self._admit_few(first, end) if few else self._admit_many(first, end)
 
@@ -90,19 +106,11 @@ class ReservoirBuffer(Buffer):
         return slots
 
     def _put(self, slots: np.ndarray, rows: Rows) -> np.ndarray:
-        try:
-            if not self._plans or self._kept is None:
-                return super()._put(slots, rows)
-            if rows.n == 1:
-                if (slot := slots.item()) >= 0:
-                    self._storage.put_one(slot, rows, self.seen)
-                return slots
-            if isinstance(self._kept, tuple):
-                return self._storage.put(slots, rows, self.seen, self._kept)
-            self._storage.put_each(self._kept, rows, self.seen)
-        except (OSError, MemoryError):  # no row came, so that the plan speaks of others
-            self._forget_plan()
-            raise
+        if not self._plans or self._kept is None:
+            return super()._put(slots, rows)
+        if isinstance(self._kept, tuple):
+            return self._storage.put(slots, rows, self.seen, self._kept)
+        self._storage.put_each(self._kept, rows, self.seen)
         alone = len(self._kept) == 1 or len({slot for _, slot in self._kept}) == len(self._kept)
         return slots if alone else last_writes(slots)
 

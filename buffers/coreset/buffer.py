@@ -121,6 +121,7 @@ class CoresetBuffer(Buffer):
         """Drop all rows and what is known of the stream. `seen` and the random stream go on."""
         super().clear()
         self._slots.clear(self._capacity)
+        self._reasons.reset(self._slots.unused)
         self._features.clear()
 
     def idle(self) -> str | None:
@@ -142,11 +143,13 @@ class CoresetBuffer(Buffer):
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
         self._features.check(rows)
+        if rows.n == 1:
+            return self._insert_alone(rows)
         first, done, given_up = self.seen, 0, False
         slots = np.empty(rows.n, np.int64)
         while done < rows.n:
             if not self._room():
-                self._reduce(self._capacity - max(1, int(self._capacity * self._staging)))
+                self._give_up()
                 given_up = done > 0  # rows of this very batch may have been
             end = min(rows.n, done + self._room())
             some = rows if end - done == rows.n else rows.some(slice(done, end))
@@ -157,6 +160,16 @@ class CoresetBuffer(Buffer):
             slots[~lasting] = -1
         return slots
 
+    def _insert_alone(self, rows: Rows) -> np.ndarray:
+        """Store the one row there is, if it is a candidate."""
+        if self._added % self._every:
+            return self._insert_one(-1, rows)
+        if not self._slots.free:
+            self._give_up()
+        slots = self._insert_one(self._slots.next_one(), rows)
+        self._slots.use(1)
+        return slots
+
     def _room(self) -> int:
         """Rows that can come until a candidate finds no slot."""
         return -self._added % self._every + self._slots.free * self._every
@@ -164,20 +177,17 @@ class CoresetBuffer(Buffer):
     def _admit(self, rows: Rows) -> np.ndarray:
         slots = nowhere(rows.n)
         candidates = slots[-self._added % self._every :: self._every]
-        candidates[:] = self._slots.take(len(candidates))
-        self._reasons.reset(candidates)
+        candidates[:] = self._slots.next(len(candidates))
         return slots
 
     def _put(self, slots: np.ndarray, rows: Rows) -> np.ndarray:
-        try:
-            if rows.n != 1:
-                return super()._put(slots, rows)
-            if (slot := slots.item()) >= 0:
-                self._storage.put_run(slot, rows, self.seen)
-            return slots
-        except (OSError, MemoryError):
-            self._slots.give_back(int(np.count_nonzero(slots >= 0)))
-            raise
+        slots = super()._put(slots, rows)  # if that fails, no slot is in use
+        self._slots.use(int(np.count_nonzero(slots >= 0)))
+        return slots
+
+    def _give_up(self) -> None:
+        """Make room, as all slots are in use."""
+        self._reduce(self._capacity - max(1, int(self._capacity * self._staging)))
 
     def _reduce(self, rows: int) -> None:
         """Keep `rows` of the rows held, by the rule, and free the slots of all others."""
@@ -189,6 +199,7 @@ class CoresetBuffer(Buffer):
         weight = represented(points, index, weight) if rows else np.empty(0)
         self._reasons.choose(held[index], gain, weight, self._added)
         self._slots.settle(held[index], rows)
+        self._reasons.reset(self._slots.unused)
 
     def _asked_for(self, held: np.ndarray) -> dict[str, Any]:
         """What the rule wants to know beside features."""
@@ -242,6 +253,7 @@ class CoresetBuffer(Buffer):
     def _load_counters(self, state: Mapping[str, Any]) -> None:
         super()._load_counters(state)
         self._slots.load(state)
+        self._reasons.reset(self._slots.unused)
         self._reasons.load(self._slots.held, state)
         self._features.load(state)
 

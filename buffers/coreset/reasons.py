@@ -34,7 +34,10 @@ class Reason(NamedTuple):
 
 
 class Reasons:
-    """Columns of what is known of the row in each slot."""
+    """Columns of what is known of the row in each slot; of an empty slot, what holds of a new row.
+
+    So nothing is to be done when a row comes: that would be most of the time of a single one.
+    """
 
     def __init__(self, slots: int) -> None:
         self._data = {name: np.full(slots, value) for name, value in NEW.items()}
@@ -48,7 +51,7 @@ class Reasons:
         return sum(values.nbytes for values in self._data.values())
 
     def reset(self, slots: np.ndarray) -> None:
-        """Take note that new rows are in these slots."""
+        """Take note that these slots are empty."""
         for name, value in NEW.items():
             self._data[name][slots] = value
 

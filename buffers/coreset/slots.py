@@ -33,6 +33,11 @@ class Slots:
         return len(self._order) - self._used
 
     @property
+    def unused(self) -> np.ndarray:
+        """Those that hold none."""
+        return self._order[self._used :]
+
+    @property
     def held(self) -> np.ndarray:
         """Those that hold a row: chosen rows, best first, then new rows as they came."""
         return self._order[: self._used]
@@ -58,14 +63,17 @@ class Slots:
         held: np.ndarray = inside & (self._place[np.where(inside, slots, 0)] < self._used)
         return held
 
-    def take(self, n: int) -> np.ndarray:
-        """Use `n` free slots for new rows."""
-        self._used += n
-        return self._order[self._used - n : self._used].copy()
+    def next_one(self) -> int:
+        """The free slot that is used next; there is one."""
+        return self._order.item(self._used)
 
-    def give_back(self, n: int) -> None:
-        """Take note that no rows came into the `n` slots taken last."""
-        self._used -= n
+    def next(self, n: int) -> np.ndarray:
+        """The `n` free slots that are used next."""
+        return self._order[self._used : self._used + n]
+
+    def use(self, n: int) -> None:
+        """Take note that new rows came into the `n` slots that were next."""
+        self._used += n
 
     def settle(self, held: np.ndarray, chosen: int) -> None:
         """Take note that these slots are in use, the first `chosen` for chosen rows."""

@@ -7,6 +7,7 @@ from buffers.selection.neighbours import Neighbours
 POOL = 256  # rows among which the best are looked for until all have become worse than the others
 OFTEN = 2  # times that all neighbours are read before those who do not matter are dropped
 TOGETHER = 32  # at most so many choices at a time that do not touch each other
+NOBODY = TOGETHER  # is none of these
 
 
 class Cover:
@@ -34,6 +35,7 @@ class Cover:
         self._pool, self._least = np.empty(0, np.int64), 0.0
         self._read = 0
         n = len(distance)
+        self._first = np.full(n, NOBODY)  # of rows looked at, which is worth something to each
         self.gain = np.zeros(n)
         self.gain += self._saved(np.arange(n), np.zeros(n, distance.dtype))
         self.gain[chosen] = -np.inf
@@ -47,11 +49,11 @@ class Cover:
         """
         rows = self._top(min(most, TOGETHER))
         whose, row, apart = self._near(rows)
-        nearer = apart < self._distance[row]
-        whose, row, apart = whose[nearer], row[nearer], apart[nearer]
-        first = np.full(len(self.gain), len(rows))  # of those that are worth something to a row
-        np.minimum.at(first, row, whose)
-        shared = whose[whose > first[row]]
+        nearer = (apart < self._distance.take(row)).nonzero()[0]
+        whose, row, apart = whose.take(nearer), row.take(nearer), apart.take(nearer)
+        np.minimum.at(self._first, row, whose)
+        shared = whose[whose > self._first.take(row)]
+        self._first[row] = NOBODY
         alone = int(shared[0]) if len(shared) else len(rows)
         end = int(whose.searchsorted(alone))
         rows = rows[:alone]
@@ -62,13 +64,16 @@ class Cover:
 
     def _top(self, n: int) -> np.ndarray:
         """The `n` rows of greatest gain, in order, or fewer."""
-        self._pool = self._pool[self.gain[self._pool] >= self._least]
-        if not len(self._pool):
+        gain = self.gain.take(self._pool)
+        still = (gain >= self._least).nonzero()[0]
+        if not len(still):
             others = max(len(self.gain) - POOL, 0)
             self._pool = self.gain.argpartition(others)[others:]
-            self._least = self.gain[self._pool].min()  # no row outside has more, now or later
-        order = self.gain[self._pool].argsort()[::-1]
-        return self._pool[order[:n]]
+            gain = self.gain.take(self._pool)
+            self._least = gain.min()  # no row outside has more, now or later
+        elif len(still) < len(gain):
+            self._pool, gain = self._pool.take(still), gain.take(still)
+        return self._pool.take(gain.argsort()[: -n - 1 : -1])
 
     def _near(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `Neighbours.of`; those who do not matter any more are dropped now and then."""
@@ -87,6 +92,8 @@ class Cover:
     def _saved(self, rows: np.ndarray, distance: np.ndarray) -> np.ndarray:
         """By how much the gains fall when `rows` are at this distance; all gains if it is 0."""
         whose, other, apart = self._near(rows)
-        before = self._distance[rows][whose]
-        saved = before - np.clip(apart, distance[whose], before)
-        return np.bincount(other, self._weights[rows][whose] * saved, len(self._distance))
+        before = self._distance.take(rows).take(whose)
+        np.maximum(apart, distance.take(whose), out=apart)  # sooner than `clip`
+        np.minimum(apart, before, out=apart)
+        saved = self._weights.take(rows).take(whose) * (before - apart)
+        return np.bincount(other, saved, len(self._distance))

@@ -102,7 +102,9 @@ def _first(
         worth[i] = weights @ (before - distance)
         nearer = distance[some] < before[some]
         old, new = before[some[nearer]], distance[some[nearer]]
-        left = np.clip(apart[nearer], new[:, None], old[:, None])
+        left = apart[nearer]
+        np.maximum(left, new[:, None], out=left)
+        np.minimum(left, old[:, None], out=left)
         gain -= count[nearer] @ old - count[nearer] @ left
         gain[best] = -np.inf
     return distance

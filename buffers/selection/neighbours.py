@@ -26,18 +26,18 @@ class Neighbours:
         for first, squared in points.pairs(order):  # from those that reach farthest on
             place = np.flatnonzero(squared < squared_reach[first : first + len(squared)])
             row, other = np.divmod(place, n - first)
-            once = other > row
-            rows.append(order[row[once] + first])
-            others.append(order[other[once] + first])
-            distances.append(root(squared.ravel()[place[once]]))
+            once = (other > row).nonzero()[0]  # sooner than to index by bools that follow no rule
+            rows.append(order.take(row.take(once) + first))
+            others.append(order.take(other.take(once) + first))
+            distances.append(root(squared.take(place.take(once))))
             farthest = max(farthest, squared.max())
         self.farthest = float(np.sqrt(farthest))
         own = np.zeros(len(rows[0]), np.float32)
         row = np.concatenate([*rows, *others])
         small = row.astype(np.min_scalar_type(max(n - 1, 0)))  # up to 16 bits are sorted fast
         by_row = small.argsort(kind="stable")
-        self._others = np.concatenate([rows[0], *others, *rows[1:]])[by_row]
-        self._distances = np.concatenate([own, *distances, *distances])[by_row]
+        self._others = np.concatenate([rows[0], *others, *rows[1:]]).take(by_row)
+        self._distances = np.concatenate([own, *distances, *distances]).take(by_row)
         self._first = np.concatenate([[0], np.bincount(row, minlength=n).cumsum()])
 
     def __len__(self) -> int:
@@ -47,9 +47,10 @@ class Neighbours:
     def shorten(self, reach: np.ndarray) -> None:
         """Forget the pairs that are within the reach of neither any more, [n]."""
         row = np.repeat(np.arange(len(reach)), np.diff(self._first))
-        near = self._distances < np.maximum(reach[row], reach[self._others])
-        self._others, self._distances = self._others[near], self._distances[near]
-        self._first[1:] = np.bincount(row[near], minlength=len(reach)).cumsum()
+        farther = np.maximum(reach.take(row), reach.take(self._others))
+        near = (self._distances < farther).nonzero()[0]
+        self._others, self._distances = self._others.take(near), self._distances.take(near)
+        self._first[1:] = np.bincount(row.take(near), minlength=len(reach)).cumsum()
 
     def of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Neighbours of these rows, one after the other.
@@ -58,10 +59,11 @@ class Neighbours:
             For each of their neighbours whose it is, as a place in `rows`; which row it is; and
             how far it is.
         """
-        first, count = self._first[rows], self._first[rows + 1] - self._first[rows]
-        whose = np.repeat(np.arange(len(rows)), count)
-        place = np.arange(len(whose)) + np.repeat(first - count.cumsum() + count, count)
-        return whose, self._others[place], self._distances[place]
+        first = self._first.take(rows)
+        count = self._first.take(rows + 1) - first
+        whose = np.arange(len(rows)).repeat(count)
+        place = np.arange(len(whose)) + (first - count.cumsum() + count).repeat(count)
+        return whose, self._others.take(place), self._distances.take(place)
 
 
 def root(squared: np.ndarray) -> np.ndarray:

@@ -308,6 +308,16 @@ def test_clearing_forgets_the_stream(make_rows, shape, assert_equal):
     assert_equal(*states)
 
 
+def test_a_state_taken_over_leaves_nothing_of_the_rows_before(make_rows, shape, assert_equal):
+    few, used, fresh = (CoresetBuffer(16, **shape) for _ in range(3))
+    few.add(make_rows(0, 3))
+    used.add(make_rows(500, 50))
+    for buffer in (used, fresh):
+        buffer.load_state_dict(few.state_dict())
+        buffer.add(make_rows(3, 10))
+    assert_equal(used.state_dict(), fresh.state_dict())
+
+
 def test_errors_decide_what_gradients_keep(make_rows, shape):
     """Of rows with one and the same features, the one with an opposite error is kept."""
     kept = []
