@@ -19,6 +19,7 @@ from configparser import ConfigParser
 from pathlib import Path
 from typing import NamedTuple
 
+import gymnasium as gym
 import pytest
 
 from agents import compiling
@@ -85,14 +86,15 @@ PYTHON_BLOCKS = [block for block in BLOCKS if block.language == "python"]
 
 TINY = {
     "train.py": {
-        "--steps": "300",
+        "--steps": "120",
         "--eval-episodes": "1",
-        "--eval-interval": "300",
-        "--learning-starts": "50",
+        "--eval-interval": "120",
+        "--learning-starts": "40",
     },
     "evaluate.py": {"--episodes": "1"},
 }
-# In a process of its own, as is what goes on with a run: the others would only pay for imports.
+LONGEST_EPISODE = 60
+# In a process of its own: the others would only pay for imports. test_evaluate.py films as typed.
 AS_TYPED = ["train.py", "--envs", "CartPole,Acrobot"]
 
 
@@ -135,10 +137,13 @@ def check_python(words: list[str], cwd: Path) -> None:
 
 def run_here(words: list[str], cwd: Path) -> None:
     """As `check_python`, without the seconds in which a process imports, calls are recorded, and
-    pictures drawn: what is typed in a process of its own does all that.
+    pictures drawn, and with short episodes: what is typed in a process of its own does all that.
     """
     script, *arguments = words
     with pytest.MonkeyPatch.context() as patch:
+        for spec in gym.registry.values():
+            if (spec.max_episode_steps or 0) > LONGEST_EPISODE:
+                patch.setattr(spec, "max_episode_steps", LONGEST_EPISODE)
         patch.setattr(compiling, "PLAIN_CALLS", float("inf"))
         patch.setattr(Tracker, "pictures", lambda *arguments: None)
         patch.chdir(cwd)
@@ -206,8 +211,7 @@ def check(words: list[str], tmp_path: Path, request: pytest.FixtureRequest) -> N
         case ["train.py" | "evaluate.py", *_]:
             reads_a_run = any(word.startswith("runs/") for word in words)
             trained = request.getfixturevalue("trained") if reads_a_run else tmp_path
-            typed = reads_a_run and "--video" not in words  # test_evaluate.py films as typed
-            run = check_python if typed or words == AS_TYPED else run_here
+            run = check_python if words == AS_TYPED else run_here
             run(shrink(words, tmp_path, trained), tmp_path)
         case [script, *_] if script.startswith("benchmarks/"):
             check_arguments(words, tmp_path)
@@ -267,8 +271,8 @@ def test_shrink():
         "train.py --envs CartPole:30000,Acrobot --steps 9 --eval-episodes=5 --resume runs/a"
     )
     assert shrink(words, Path("L"), Path("T/t")) == shlex.split(
-        "train.py --envs CartPole,Acrobot --resume T/t --steps 300 --eval-episodes 1 "
-        "--eval-interval 300 --learning-starts 50 --logdir L"
+        "train.py --envs CartPole,Acrobot --resume T/t --steps 120 --eval-episodes 1 "
+        "--eval-interval 120 --learning-starts 40 --logdir L"
     )
 
 
