@@ -94,8 +94,8 @@ TINY = {
     "evaluate.py": {"--episodes": "1"},
 }
 LONGEST_EPISODE = 60
-# In a process of its own: the others would only pay for imports. test_evaluate.py films as typed.
-AS_TYPED = ["train.py", "--envs", "CartPole,Acrobot"]
+# With all that a run does; the others leave out what takes longest and is the same for all.
+WHOLE = ["train.py", "--envs", "CartPole,Acrobot"]
 
 
 def shrink(words: list[str], logdir: Path, trained: Path) -> list[str]:
@@ -135,17 +135,20 @@ def check_python(words: list[str], cwd: Path) -> None:
     assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
 
 
-def run_here(words: list[str], cwd: Path) -> None:
-    """As `check_python`, without the seconds in which a process imports, calls are recorded, and
-    pictures drawn, and with short episodes: what is typed in a process of its own does all that.
+def run_here(words: list[str], cwd: Path, whole: bool = False) -> None:
+    """As `check_python`, without the seconds in which a process imports, and with short episodes;
+    but for one command, no calls are recorded and no pictures drawn.
+
+    In processes of their own programs are started by test_train.py and test_evaluate.py.
     """
     script, *arguments = words
     with pytest.MonkeyPatch.context() as patch:
         for spec in gym.registry.values():
             if (spec.max_episode_steps or 0) > LONGEST_EPISODE:
                 patch.setattr(spec, "max_episode_steps", LONGEST_EPISODE)
-        patch.setattr(compiling, "PLAIN_CALLS", float("inf"))
-        patch.setattr(Tracker, "pictures", lambda *arguments: None)
+        if not whole:
+            patch.setattr(compiling, "PLAIN_CALLS", float("inf"))
+            patch.setattr(Tracker, "pictures", lambda *arguments: None)
         patch.chdir(cwd)
         patch.setattr(sys, "argv", [str(ROOT / script), *arguments])
         patch.syspath_prepend((ROOT / script).parent)
@@ -176,7 +179,7 @@ def check_arguments(words: list[str], cwd: Path) -> None:
 def trained(tmp_path_factory) -> Path:
     """A run for the commands that need one: to evaluate, to resume."""
     folder = tmp_path_factory.mktemp("trained")
-    run_here(shrink([*AS_TYPED, "--name", "tiny"], folder, folder), folder)
+    run_here(shrink([*WHOLE, "--name", "tiny"], folder, folder), folder)
     return folder / "tiny"
 
 
@@ -211,8 +214,7 @@ def check(words: list[str], tmp_path: Path, request: pytest.FixtureRequest) -> N
         case ["train.py" | "evaluate.py", *_]:
             reads_a_run = any(word.startswith("runs/") for word in words)
             trained = request.getfixturevalue("trained") if reads_a_run else tmp_path
-            run = check_python if words == AS_TYPED else run_here
-            run(shrink(words, tmp_path, trained), tmp_path)
+            run_here(shrink(words, tmp_path, trained), tmp_path, words == WHOLE)
         case [script, *_] if script.startswith("benchmarks/"):
             check_arguments(words, tmp_path)
         case [script, *_] if script.startswith("examples/"):

@@ -161,9 +161,9 @@ def test_replayed_an_agent_acts_looks_and_learns_the_same_bit_for_bit(
         monkeypatch.setattr(compiling, "PLAIN_CALLS", plain_calls)
         shape = SHAPES[changed.get("network", "mlp")]
         mine, actions = agent(seeds, shape=shape, **changed), []
-        for step in range(8):
+        for step in range(6):
             seen = rows([100 * step + s for s in seeds], n=4, shape=shape)
-            task = step // 4
+            task = step // 3
             actions.append(mine.act(seen["state"], task, 0.2))
             mine.observe(seen["state"], seen["reward"], seen["done"], task, adapt=step % 3 < 2)
             learn(mine, rows([100 * step + s for s in seeds], shape=shape))
