@@ -122,24 +122,18 @@ def shrink(words: list[str], logdir: Path, trained: Path) -> list[str]:
 # -------------------------------------------------------------------------------------------------
 
 
-def run_python(words: list[str], cwd: Path) -> subprocess.CompletedProcess:
+def check_python(program: str, cwd: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *words]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
-
-
-def check_python(words: list[str], cwd: Path) -> None:
-    if words[0].endswith(".py"):
-        words = [str(ROOT / words[0]), *words[1:]]
-    done = run_python(words, cwd)
-    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{program}\n{done.stdout}\n{done.stderr}"
 
 
 def run_here(words: list[str], cwd: Path, whole: bool = False) -> None:
-    """As `check_python`, without the seconds in which a process imports, and with short episodes;
-    but for one command, no calls are recorded and no pictures drawn.
+    """Runs a program with its arguments in this process, with short episodes.
 
-    In processes of their own programs are started by test_train.py and test_evaluate.py.
+    Calls are recorded and pictures drawn only if it is to be the whole. test_train.py and
+    test_evaluate.py start processes as somebody who types does.
     """
     script, *arguments = words
     with pytest.MonkeyPatch.context() as patch:
@@ -260,7 +254,7 @@ def test_commands_are_not_hidden_in_shown_blocks():
 def test_python_block(block, tmp_path):
     compile(block.body, block.where, "exec")
     if block.run:
-        check_python(["-c", block.body], tmp_path)
+        check_python(block.body, tmp_path)
 
 
 def test_the_test_command_is_marked():
