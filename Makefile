@@ -16,11 +16,11 @@ train: .venv/.installed
 test slow: export OMP_NUM_THREADS = 1
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 # Learning and other tests of minutes; `make test` leaves them out.
 slow: .venv/.installed-dev
-	$(BIN)/python -m pytest -n 2 -m slow $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow $(ARGS)
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

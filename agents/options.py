@@ -68,12 +68,26 @@ class DQNOptions:
 
     def __post_init__(self) -> None:
         """Refuses values that make no sense, one line each."""
+        self._check_choices()
+        self._check_numbers()
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("PyTorch finds no GPU here: use --device cpu")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden needs at least one positive width, got {self.hidden}")
+        if self.task_identity == "hidden" and self.head != "single":
+            raise ValueError(f"task_identity=hidden needs head=single, got head={self.head}")
+        if self.distribution == "categories" and self.atoms < 2:
+            raise ValueError(f"a histogram needs at least 2 atoms, got {self.atoms}")
+
+    def _check_choices(self) -> None:
         for name in ("head", "task_identity", "distribution", "device"):
             known = get_args(get_type_hints(DQNOptions)[name])
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"unknown {name} {getattr(self, name)!r}; known are {', '.join(known)}"
                 )
+
+    def _check_numbers(self) -> None:
         positive = ("atoms", "n_step", "learning_rate", "adam_epsilon", "target_update_interval")
         for name in (*positive, "exploratory_steps", "target_rate", "value_limit"):
             if not getattr(self, name) > 0:
@@ -87,11 +101,3 @@ class DQNOptions:
         for field in fields(DQNOptions):
             if getattr(self, field.name) == math.inf:
                 raise ValueError(f"{field.name} must be finite, got inf")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("PyTorch finds no GPU here: use --device cpu")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden needs at least one positive width, got {self.hidden}")
-        if self.task_identity == "hidden" and self.head != "single":
-            raise ValueError(f"task_identity=hidden needs head=single, got head={self.head}")
-        if self.distribution == "categories" and self.atoms < 2:
-            raise ValueError(f"a histogram needs at least 2 atoms, got {self.atoms}")

@@ -47,8 +47,6 @@ def summarize_run(run: Run) -> dict[str, Any]:
     values, sources = references(run)
     common = normalize(scores, run.history.random, values)
     complete = set(stages) == set(range(len(run.sequence.tasks)))
-    members = run.config.seeds
-    steps = run.clock.total * members
     steps_seen, scores_seen = evaluations(run)
     return {
         "version": package_version(),
@@ -68,8 +66,15 @@ def summarize_run(run: Run) -> dict[str, Any]:
         "forgotten": forgotten(run, scores, stages),
         "interference": per_stage(run),
         "memory": run.memories.describe() | {"idle": run.memories.idle()},
+        **_cost(run),
+    }
+
+
+def _cost(run: Run) -> dict[str, Any]:
+    steps = run.clock.total * run.config.seeds
+    return {
         "environment_steps": steps,
-        "gradient_steps": run.clock.updates * members,
+        "gradient_steps": run.clock.updates * run.config.seeds,
         "compiled": run.agent.compiled,
         "wall_seconds": run.clock.seconds,
         "steps_per_second": steps / max(run.clock.seconds, 1e-9),

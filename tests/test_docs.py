@@ -19,6 +19,7 @@ from configparser import ConfigParser
 from pathlib import Path
 from typing import NamedTuple
 
+import gymnasium as gym
 import pytest
 
 from agents import compiling
@@ -85,15 +86,16 @@ PYTHON_BLOCKS = [block for block in BLOCKS if block.language == "python"]
 
 TINY = {
     "train.py": {
-        "--steps": "300",
+        "--steps": "120",
         "--eval-episodes": "1",
-        "--eval-interval": "300",
-        "--learning-starts": "50",
+        "--eval-interval": "120",
+        "--learning-starts": "40",
     },
     "evaluate.py": {"--episodes": "1"},
 }
-# In a process of its own, as is what goes on with a run: the others would only pay for imports.
-AS_TYPED = ["train.py", "--envs", "CartPole,Acrobot"]
+LONGEST_EPISODE = 60
+# With all that a run does; the others leave out what takes longest and is the same for all.
+WHOLE = ["train.py", "--envs", "CartPole,Acrobot"]
 
 
 def shrink(words: list[str], logdir: Path, trained: Path) -> list[str]:
@@ -120,27 +122,27 @@ def shrink(words: list[str], logdir: Path, trained: Path) -> list[str]:
 # -------------------------------------------------------------------------------------------------
 
 
-def run_python(words: list[str], cwd: Path) -> subprocess.CompletedProcess:
+def check_python(program: str, cwd: Path) -> None:
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *words]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{program}\n{done.stdout}\n{done.stderr}"
 
 
-def check_python(words: list[str], cwd: Path) -> None:
-    if words[0].endswith(".py"):
-        words = [str(ROOT / words[0]), *words[1:]]
-    done = run_python(words, cwd)
-    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+def run_here(words: list[str], cwd: Path, whole: bool = False) -> None:
+    """Runs a program with its arguments in this process, with short episodes.
 
-
-def run_here(words: list[str], cwd: Path) -> None:
-    """As `check_python`, without the seconds in which a process imports, calls are recorded, and
-    pictures drawn: what is typed in a process of its own does all that.
+    Calls are recorded and pictures drawn only if it is to be the whole. test_train.py and
+    test_evaluate.py start processes as somebody who types does.
     """
     script, *arguments = words
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiling, "PLAIN_CALLS", float("inf"))
-        patch.setattr(Tracker, "pictures", lambda *arguments: None)
+        for spec in gym.registry.values():
+            if (spec.max_episode_steps or 0) > LONGEST_EPISODE:
+                patch.setattr(spec, "max_episode_steps", LONGEST_EPISODE)
+        if not whole:
+            patch.setattr(compiling, "PLAIN_CALLS", float("inf"))
+            patch.setattr(Tracker, "pictures", lambda *arguments: None)
         patch.chdir(cwd)
         patch.setattr(sys, "argv", [str(ROOT / script), *arguments])
         patch.syspath_prepend((ROOT / script).parent)
@@ -171,7 +173,7 @@ def check_arguments(words: list[str], cwd: Path) -> None:
 def trained(tmp_path_factory) -> Path:
     """A run for the commands that need one: to evaluate, to resume."""
     folder = tmp_path_factory.mktemp("trained")
-    run_here(shrink([*AS_TYPED, "--name", "tiny"], folder, folder), folder)
+    run_here(shrink([*WHOLE, "--name", "tiny"], folder, folder), folder)
     return folder / "tiny"
 
 
@@ -206,9 +208,7 @@ def check(words: list[str], tmp_path: Path, request: pytest.FixtureRequest) -> N
         case ["train.py" | "evaluate.py", *_]:
             reads_a_run = any(word.startswith("runs/") for word in words)
             trained = request.getfixturevalue("trained") if reads_a_run else tmp_path
-            typed = reads_a_run and "--video" not in words  # test_evaluate.py films as typed
-            run = check_python if typed or words == AS_TYPED else run_here
-            run(shrink(words, tmp_path, trained), tmp_path)
+            run_here(shrink(words, tmp_path, trained), tmp_path, words == WHOLE)
         case [script, *_] if script.startswith("benchmarks/"):
             check_arguments(words, tmp_path)
         case [script, *_] if script.startswith("examples/"):
@@ -254,7 +254,7 @@ def test_commands_are_not_hidden_in_shown_blocks():
 def test_python_block(block, tmp_path):
     compile(block.body, block.where, "exec")
     if block.run:
-        check_python(["-c", block.body], tmp_path)
+        check_python(block.body, tmp_path)
 
 
 def test_the_test_command_is_marked():
@@ -267,8 +267,8 @@ def test_shrink():
         "train.py --envs CartPole:30000,Acrobot --steps 9 --eval-episodes=5 --resume runs/a"
     )
     assert shrink(words, Path("L"), Path("T/t")) == shlex.split(
-        "train.py --envs CartPole,Acrobot --resume T/t --steps 300 --eval-episodes 1 "
-        "--eval-interval 300 --learning-starts 50 --logdir L"
+        "train.py --envs CartPole,Acrobot --resume T/t --steps 120 --eval-episodes 1 "
+        "--eval-interval 120 --learning-starts 40 --logdir L"
     )
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 TINY = [
     *("--envs", "retain/Recall:80,retain/RecallShifted:80", "--hidden", "16", "--num-envs", "4"),
     *("--batch-size", "16", "--learning-starts", "40", "--eval-interval", "0"),
-    *("--eval-episodes", "2", "--checkpoint-interval", "40", "--n-step", "1"),
+    *("--eval-episodes", "1", "--checkpoint-interval", "40", "--n-step", "1"),
 ]
 
 

@@ -52,14 +52,7 @@ def ewc(
     Raises:
         ValueError: A gamma above 1, a temperature of 0, or either where it does nothing.
     """
-    if gamma > 1:
-        raise ValueError(f"ewc:gamma must lie between 0 and 1, got {gamma}")
-    check_positive("ewc", temperature=temperature)
-    if gamma != 1 and mode != "online":
-        raise ValueError(f"ewc:gamma={gamma} does nothing with mode={mode}, only with mode=online")
-    if temperature != 1 and fisher != "policy":
-        only = "only with fisher=policy"
-        raise ValueError(f"ewc:temperature={temperature} does nothing with fisher={fisher}, {only}")
+    _check(mode, fisher, gamma, temperature)
 
     def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
         importance = fisher_of(model, theta, samples, fisher, temperature)
@@ -70,6 +63,17 @@ def ewc(
         return theta, {"importance": total, "anchor": theta.clone()}
 
     return quadratic("ewc", strength, step, init=nothing_important, end_task=end_task)
+
+
+def _check(mode: str, fisher: Fisher, gamma: float, temperature: float) -> None:
+    if gamma > 1:
+        raise ValueError(f"ewc:gamma must lie between 0 and 1, got {gamma}")
+    check_positive("ewc", temperature=temperature)
+    if gamma != 1 and mode != "online":
+        raise ValueError(f"ewc:gamma={gamma} does nothing with mode={mode}, only with mode=online")
+    if temperature != 1 and fisher != "policy":
+        only = "only with fisher=policy"
+        raise ValueError(f"ewc:temperature={temperature} does nothing with fisher={fisher}, {only}")
 
 
 def fisher_of(

@@ -11,6 +11,8 @@ the paper's 0.9, which keeps little but the last minibatch). The Fisher is that 
 mean gradient, which costs nothing and is too small by about the size of the batch.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -45,38 +47,53 @@ def rwalk(
         raise ValueError(f"rwalk:rate must lie above 0 and up to 1, got {rate}")
     check_positive("rwalk", interval=interval, damping=damping)
 
-    def init(theta: Tensor) -> State:
-        zeros = torch.zeros_like(theta)
-        kept = {name: zeros.clone() for name in ("fisher", "drop", "score", "earlier_score")}
-        steps = torch.zeros((), dtype=torch.int64, device=theta.device)
-        return nothing_important(theta) | kept | {"start": theta.clone(), "steps": steps}
+    observe = partial(_observe, rate=rate, interval=interval, damping=damping)
+    return quadratic("rwalk", strength, step, init=_init, observe=observe, end_task=_end_task)
 
-    def observe(
-        theta: Tensor, state: State, before: Tensor, gradient: Tensor, batch: Batch
-    ) -> State:
-        square, steps = gradient.square(), state["steps"] + 1
-        fisher = torch.where(steps == 1, square, torch.lerp(state["fisher"], square, rate))
-        drop = state["drop"] - gradient * (theta - before)
-        length = 0.5 * fisher * (theta - state["start"]).square()
-        due = steps % interval == 0
-        return state | {
-            "fisher": fisher,
-            "drop": torch.where(due, 0, drop),
-            "score": state["score"] + torch.where(due, drop / (length + damping), 0),
-            "start": torch.where(due, theta, state["start"]),
-            "steps": steps,
-        }
 
-    def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
-        first = not bool(state["importance"].any())
-        score = state["score"] if first else 0.5 * (state["earlier_score"] + state["score"])
-        return theta, state | {
-            "importance": unit_mean(state["fisher"]) + unit_mean(score.clamp(min=0)),
-            "anchor": theta.clone(),
-            "start": theta.clone(),
-            "earlier_score": score,
-            "score": torch.zeros_like(theta),
-            "drop": torch.zeros_like(theta),
-        }
+def _init(theta: Tensor) -> State:
+    zeros = torch.zeros_like(theta)
+    kept = {name: zeros.clone() for name in ("fisher", "drop", "score", "earlier_score")}
+    steps = torch.zeros((), dtype=torch.int64, device=theta.device)
+    return nothing_important(theta) | kept | {"start": theta.clone(), "steps": steps}
 
-    return quadratic("rwalk", strength, step, init=init, observe=observe, end_task=end_task)
+
+def _observe(
+    theta: Tensor,
+    state: State,
+    before: Tensor,
+    gradient: Tensor,
+    batch: Batch,
+    *,
+    rate: float,
+    interval: int,
+    damping: float,
+) -> State:
+    square, steps = gradient.square(), state["steps"] + 1
+    fisher = torch.where(steps == 1, square, torch.lerp(state["fisher"], square, rate))
+    drop = state["drop"] - gradient * (theta - before)
+    state = state | {"fisher": fisher, "drop": drop, "steps": steps}
+    return _scored(theta, state, steps % interval == 0, damping)
+
+
+def _scored(theta: Tensor, state: State, due: Tensor, damping: float) -> State:
+    """Where it is due, the drop per length of the way since `start` is scored; both begin anew."""
+    length = 0.5 * state["fisher"] * (theta - state["start"]).square()
+    return state | {
+        "drop": torch.where(due, 0, state["drop"]),
+        "score": state["score"] + torch.where(due, state["drop"] / (length + damping), 0),
+        "start": torch.where(due, theta, state["start"]),
+    }
+
+
+def _end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
+    first = not bool(state["importance"].any())
+    score = state["score"] if first else 0.5 * (state["earlier_score"] + state["score"])
+    return theta, state | {
+        "importance": unit_mean(state["fisher"]) + unit_mean(score.clamp(min=0)),
+        "anchor": theta.clone(),
+        "start": theta.clone(),
+        "earlier_score": score,
+        "score": torch.zeros_like(theta),
+        "drop": torch.zeros_like(theta),
+    }

@@ -6,7 +6,6 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import chisquare
 
 from buffers import Column, Memory
 
@@ -91,6 +90,7 @@ def kept_by() -> Callable[[Memory], tuple[int, ...]]:
 @pytest.fixture
 def assert_all_subsets_equally_often() -> Callable[[Counter, int, int], None]:
     """Of so many rows every subset of that size was found, each about as often (chi-square)."""
+    from scipy.stats import chisquare  # a process that only makes rows does not wait for SciPy
 
     def check(found: Counter, rows: int, size: int) -> None:
         counts = [found[subset] for subset in combinations(range(rows), size)]

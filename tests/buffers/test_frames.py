@@ -117,7 +117,7 @@ def act(buffer, action, number, stream, fresh):
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.lists(ACTIONS, min_size=3, max_size=12), st.integers(0, 99), st.integers(1, 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_whatever_happens_the_rows_are_those_of_a_buffer_without(kind, actions, seed, envs):
     def make(frames, capacity=7):
         return KINDS[kind](capacity, state=state(frames=frames), extra=EPISODE, seed=seed)

@@ -4,7 +4,7 @@ from scipy.stats import chi2, chisquare
 
 from buffers import TaskReservoir
 
-STREAM, KEPT, SEEDS = 60, 6, 250
+STREAM, KEPT, SEEDS = 60, 6, 160
 
 
 def kept_counts(make_rows, shape, batch, tasks):

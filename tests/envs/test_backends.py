@@ -1,5 +1,7 @@
 """What steps many copies: each backend plays the same episodes, and no step is lost or doubled."""
 
+import multiprocessing
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -137,6 +139,22 @@ def test_every_step_is_that_of_the_sync_backend(vectorization, name, opened):
         assert mine.obs.tobytes() == other.obs.tobytes()
         for a, b in zip(mine.step(action), other.step(action), strict=True):
             assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+
+
+@pytest.fixture
+def spawning():
+    """Processes start as on macOS: with nothing of what this one has imported."""
+    multiprocessing.set_start_method("spawn", force=True)
+    yield
+    multiprocessing.set_start_method(None, force=True)
+
+
+@pytest.mark.usefixtures("spawning")
+def test_a_worker_may_be_started_without_what_this_process_has_imported(opened):
+    mine, other = (opened(TASKS["clock"], each, 1) for each in ("async", "sync"))
+    for _ in range(20):
+        shown = [envs.step(np.ones(1, int))[0] for envs in (mine, other)]
+        assert np.array_equal(*shown)
 
 
 def played_again(task: Task, seed: int, rows: list[tuple]) -> None:

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from agents import compiling
+
 
 @pytest.fixture
 def unlearning(load):
@@ -15,7 +17,8 @@ def test_only_evaluations_after_a_member_solved_the_task_count(unlearning):
     assert unlearning.unlearned(scores) == (1, pytest.approx(1 / 3))
 
 
-def test_it_trains_with_each_memory_and_draws_them(unlearning, tmp_path, capsys):
+def test_it_trains_with_each_memory_and_draws_them(unlearning, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(compiling, "PLAIN_CALLS", float("inf"))  # recording takes the longest
     tiny = {
         "envs": "retain/Recall:160", "hidden": (16,), "num_envs": 4, "batch_size": 16,
         "learning_starts": 40, "eval_episodes": 2, "logdir": str(tmp_path),

@@ -218,18 +218,18 @@ def test_a_hybrid_draws_the_memory_of_the_running_task_only_if_asked(make_run):
     ids=lambda changes: "-".join(*changes.items()),
 )
 def test_every_memory_trains_and_survives_a_checkpoint(make_run, changes, tmp_path, same_bits):
-    """Two tasks of twelve episodes, in rows of up to three steps, and less room than rows."""
+    """Two tasks of eight episodes, in rows of up to three steps, and less room than rows."""
     buffer = changes.get("buffer", "hybrid")
     options = {"capacity": 32, "n_step": 3}
     options |= {"rows_per_task": 16} if buffer == "hybrid" else {}
     options |= {"clear_at_switch": False} if buffer in ("hybrid", *RECENT) else {}
-    envs = "retain/Recall:120,retain/RecallShifted:120"
+    envs = "retain/Recall:80,retain/RecallShifted:80"
     run = make_run(**changes, **options, envs=envs)
     for _ in range(2):
         start_task(run)
         learn_task(run, lambda run: None)
         end_task(run)
-    assert run.clock.updates == 2 * (120 - 40 + 8) // 8
+    assert run.clock.updates == 2 * (80 - 40 + 8) // 8
     (buffer,) = run.memories.buffers
     assert 0 < len(buffer) <= buffer.capacity
     file = tmp_path / "state.safetensors"

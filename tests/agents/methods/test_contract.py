@@ -34,9 +34,20 @@ def without_strength() -> list[str]:
     return found
 
 
-@pytest.fixture(params=CHOICES)
+@pytest.fixture(scope="module", params=CHOICES)
 def methods(request):
     return request.param
+
+
+@pytest.fixture(scope="module")
+def lived(methods, agent, rows, learn):
+    """An agent of two members after ten steps, its first weights, and its state after seven."""
+    mine = agent((0, 1), methods=methods)
+    start = mine.state["theta"].clone()
+    train(mine, rows, learn, (0, 1), range(7))
+    halfway = mine.state_dict()
+    train(mine, rows, learn, (0, 1), range(7, 10))
+    return mine, start, halfway
 
 
 def train(agent, rows, learn, seeds: tuple[int, ...], steps: range) -> None:
@@ -53,10 +64,8 @@ def test_a_method_has_the_name_it_is_chosen_by(name, agent):
     assert [method.name for method in agent(methods=name).methods] == [name]
 
 
-def test_weights_stay_finite_and_move(methods, agent, rows, learn):
-    mine = agent((0, 1), methods=methods)
-    start = mine.state["theta"].clone()
-    train(mine, rows, learn, (0, 1), range(10))
+def test_weights_stay_finite_and_move(lived):
+    mine, start, _ = lived
     assert all(torch.isfinite(tensor).all() for tensor in mine.state.values())
     assert (mine.state["theta"] != start).any(1).all()
 
@@ -70,12 +79,11 @@ def test_a_member_learns_the_same_alone_and_among_others(methods, agent, rows, l
         assert np.allclose(tensor[0], together.state[name][1], rtol=1e-4, atol=nearly), name
 
 
-def test_a_restored_agent_learns_on_bit_by_bit(methods, agent, rows, learn, same):
-    original, restored = agent((0, 1), methods=methods), agent((8, 9), methods=methods)
-    train(original, rows, learn, (0, 1), range(7))
-    restored.load_state_dict(original.state_dict())
-    for each in (original, restored):
-        train(each, rows, learn, (0, 1), range(7, 10))
+def test_a_restored_agent_learns_on_bit_by_bit(methods, lived, agent, rows, learn, same):
+    original, _, halfway = lived
+    restored = agent((8, 9), methods=methods)
+    restored.load_state_dict(halfway)
+    train(restored, rows, learn, (0, 1), range(7, 10))
     assert same(original.state_dict(), restored.state_dict())
 
 

@@ -223,7 +223,7 @@ def test_every_memory_of_the_registry_trains_and_is_seeded_by_the_algorithm(memo
             replay_buffer_kwargs={"memory": memory},
             **small(seed=seed),
         )
-        return parameters(model.learn(100))
+        return parameters(model.learn(60))
 
     assert torch.equal(trained(0), trained(0))
     assert not torch.equal(trained(0), trained(1))

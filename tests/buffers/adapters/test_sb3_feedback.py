@@ -45,7 +45,7 @@ class Weightless(Recording):
 VALUES, ACTORS = [DQN, QRDQN], [SAC, TD3, DDPG, TQC]
 
 
-def learn(algorithm, memory, steps=80, n_steps=1, batch_size=30, normalized=False, **kwargs):
+def learn(algorithm, memory, steps=64, n_steps=1, batch_size=30, normalized=False, **kwargs):
     env_id = "CartPole-v1" if issubclass(algorithm, tuple(VALUES)) else "Pendulum-v1"
     if env_id == "CartPole-v1":
         kwargs = {"target_update_interval": 10} | kwargs
