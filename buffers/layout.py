@@ -105,6 +105,7 @@ class Batch(Mapping[str, Any]):
 
     def __init__(self, layout: Layout, records: Records) -> None:
         self.layout, self.records = layout, records
+        self._like = layout
         self._views = layout.views(records)
         self._tree = nested(self._views) if layout.nested else self._views
 
@@ -119,8 +120,9 @@ class Batch(Mapping[str, Any]):
 
     def fits(self, layout: Layout, rows: int) -> bool:
         """Whether it can take `rows` rows of that layout as they are."""
-        same = layout is self.layout or layout.structs == self.layout.structs
-        return same and len(self.records[0]) == rows
+        if layout is not self._like and layout.structs == self.layout.structs:
+            self._like = layout  # it will be asked again
+        return layout is self._like and len(self.records[0]) == rows
 
     def some(self, which: slice | np.ndarray) -> "Batch":
         """Return some of the rows."""

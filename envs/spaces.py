@@ -48,10 +48,14 @@ class SharedSpace:
 
     def encode(self, task: int, obs: Any, num_envs: int) -> np.ndarray:
         """A batch of a task's own observations in the shared space, `[num_envs, *shape]`."""
+        shape = (num_envs, *self.shape)
+        given = type(obs) is np.ndarray and (obs.ndim, obs.dtype, obs.shape)
+        if given == (2, np.float32, shape):
+            return obs.copy()  # vectors as they should be
         native = self.encoders[task](obs, num_envs)
-        if native.shape == (num_envs, *self.shape):
+        if native.shape == shape:
             return native.astype(self.dtype)  # a copy: the environments' own may be rewritten
-        shared = np.zeros((num_envs, *self.shape), self.dtype)
+        shared = np.zeros(shape, self.dtype)
         shared[tuple(slice(size) for size in native.shape)] = native
         return shared
 

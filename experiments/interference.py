@@ -19,8 +19,8 @@ ROWS = 128  # of each task
 
 @contextmanager
 def watched(run: Run) -> Iterator[None]:
-    """Around a round of gradient steps: notes, where it is time to, how it acts on old tasks."""
-    old = old_tasks(run) if is_due(run) else []
+    """Around a round of gradient steps: notes how it acts on old tasks, if there are some."""
+    old = old_tasks(run)
     if not old or not isinstance(run.agent, DQN):
         yield
         return

@@ -1,6 +1,7 @@
 """The loop that joins environments, memory and agent: one screen."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from agents.schedules import linear
 from buffers import Sample
 from buffers.episodes import episode_marks
 from buffers.views import duplicates, effective_size
-from experiments.interference import watched
+from experiments.interference import is_due, watched
 from experiments.run import Run
 
 Look = Callable[[Run], None]
@@ -56,7 +57,7 @@ def learn_task(run: Run, look: Look) -> None:
         if steps := updates_due(run):
             sample = memories.sample(steps * config.batch_size)
             clock.mark("sampling")
-            with watched(run):
+            with watched(run) if is_due(run) else nullcontext():
                 td_error, info = agent.update(
                     sample.data, sample.weight, steps, step_size(run), then=(seen, task)
                 )

@@ -89,6 +89,10 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Retain, eager": ("retain_dqn", {"compile": "off"}),
     "Retain, compiled": ("retain_dqn", {"compile": "on"}),
     "Retain, compiled, 10 members": ("retain_dqn", {"compile": "on", "seeds": 10}),
+    "Retain, compiled, 10 members, 2 threads": (
+        "retain_dqn",
+        {"compile": "on", "seeds": 10, "threads": 2},
+    ),
 }
 
 

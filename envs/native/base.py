@@ -114,7 +114,7 @@ class NativeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             gymnasium.error.ResetNeeded: Before the first reset; and after an episode's end where
                 autoreset is disabled. Nothing was stepped.
         """
-        over = self._ended if self._ended.any() else None
+        over = self._ended if np.count_nonzero(self._ended) else None
         if over is not None and not self._resets_itself:
             raise gym.error.ResetNeeded(f"reset the copies {np.flatnonzero(over).tolist()} first")
         reward, terminated = self._advance(actions)
