@@ -1,12 +1,15 @@
 """Large matrix products given to oneDNN where PyTorch's own library makes half of the processor.
 
-PyTorch multiplies with Intel's MKL, which on AMD's processors leaves half of each vector register
-idle. oneDNN, which PyTorch carries along, does not: from 128 x 256 x 256 on it takes half the time;
-for small matrices its call takes longer than the product. What is chosen depends on nothing but
-shapes and processor, so that a run is repeated bit by bit on the same machine.
+PyTorch multiplies with Intel's MKL, which on AMD's processors uses half of a register of 512 bits.
+oneDNN, which PyTorch carries along, uses all of it: from Zen 5 on, which computes with the whole of
+it at once, that takes half the time from 128 x 256 x 256 on; for small matrices its call takes
+longer than the product. Zen 4 computes in two halves: nothing is gained there. What is chosen
+depends on nothing but shapes and processor, so that a run is repeated bit by bit on the same
+machine.
 """
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from torch.fx import GraphModule, Node
 
 aten = torch.ops.aten
 LARGE = 2**22  # multiplications of one product
+ZEN_5 = 26  # AMD's number of that family of processors
 
 # Not `custom_op`, whose calls take 6 microseconds longer, a fifteenth of such a product.
 _library = torch.library.Library("retain", "DEF")
@@ -52,13 +56,19 @@ def hand_over(graph: GraphModule) -> None:
 
 @functools.cache
 def mkl_is_slow() -> bool:
-    """Whether this is a processor of AMD's with 512 bits to a register, and oneDNN is there."""
+    """Whether this is a processor of AMD's that computes 512 bits at once, and oneDNN is there."""
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     try:
-        amd = "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+        amd = is_zen_5(Path("/proc/cpuinfo").read_text())
     except OSError:
         amd = False
     return wide and amd and torch.backends.mkldnn.is_available()
+
+
+def is_zen_5(cpuinfo: str) -> bool:
+    """Whether Linux's description of a processor is of AMD's Zen 5 or later."""
+    family = re.search(r"^cpu family\s*: (\d+)$", cpuinfo, re.MULTILINE)
+    return "AuthenticAMD" in cpuinfo and family is not None and int(family[1]) >= ZEN_5
 
 
 def _is_large(left: Any, right: Any) -> bool:

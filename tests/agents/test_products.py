@@ -62,6 +62,16 @@ def test_on_other_processors_nothing_is_handed_over(monkeypatch):
     assert not handed_over(FUNCTIONS[0], X, W, BIAS)[1]
 
 
+@pytest.mark.parametrize(
+    ("vendor", "family", "computes_whole"),
+    [("AuthenticAMD", 26, True), ("AuthenticAMD", 25, False), ("GenuineIntel", 26, False)],
+)
+def test_amds_processors_compute_whole_registers_from_zen_5_on(vendor, family, computes_whole):
+    text = f"vendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 17\n"
+    assert products.is_zen_5(text) is computes_whole
+    assert not products.is_zen_5("")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
 def test_compiled_agents_learn_the_same_with_it(every_product, agent, rows, learn, caplog):
