@@ -1,17 +1,54 @@
-"""Which term made numbers NaN or infinite: found afterwards, so that good updates cost nothing."""
+"""Numbers that became NaN or infinite: seen at once, and explained afterwards.
+
+Good updates pay for one look at two sums; which term is to blame is found by doing them again.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import isfinite
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from agents.learner import Batch, Learner, LearnerState
+from agents.round import Round, minibatches
 
 
 class NonFiniteLoss(ArithmeticError):
     """A loss, a gradient or a weight became NaN or infinite; the agent has its last good state."""
+
+
+def check(
+    learner: Learner,
+    before: LearnerState,
+    after: LearnerState,
+    info: dict[str, np.ndarray],
+    given: tuple[Any, ...],
+) -> None:
+    """Refuses the state that a round of gradient steps came to if it is not finite.
+
+    Args:
+        learner: Of the agent.
+        before: The state before the round.
+        after: The state after it.
+        info: The round's numbers, from which those that only serve this check are taken.
+        given: The round's `data`, `weight`, `noise` and `lr`; see `Engine.update`.
+
+    Raises:
+        NonFiniteLoss: Says which term is to blame, and in which members.
+    """
+    largest, weights = info.pop("largest_loss"), info.pop("weights")
+    if isfinite(sum(largest.tolist()) + sum(weights.tolist())):
+        return
+    # Weights may be finite though their sum is not.
+    good = good_members(info | {"loss": largest}, after)
+    if good.all():
+        return
+    batches = (minibatches(call)[0] for call in Round(before["theta"].device).of(*given))
+    what, members = spoiler(learner, before, batches), np.flatnonzero(~good).tolist()
+    raise NonFiniteLoss(f"{what} became NaN or infinite in member {members}")
 
 
 def good_members(info: Mapping[str, Tensor | np.ndarray], state: LearnerState) -> np.ndarray:

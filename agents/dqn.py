@@ -4,30 +4,25 @@ An agent owns the learner's state and its random numbers, and turns arrays into 
 What is learned, and how, is in `learner.py`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from agents import outputs, switch
 from agents.agent import Features, Space
-from agents.diagnosis import NonFiniteLoss, good_members, spoiled, spoiler
+from agents.building import initial_state, make_learner
+from agents.diagnosis import check
 from agents.engine import Engine
 from agents.exploration import Exploration
-from agents.flat import FlatNetwork
 from agents.interference import Outlook, outlook
-from agents.learner import Learner, LearnerState
-from agents.members import each_member, stack
-from agents.methods import make_methods
-from agents.model import Model
-from agents.networks import NETWORKS, NetworkSpec, Penultimate
+from agents.members import each_member, member_of
+from agents.noise import Noise
 from agents.options import DQNOptions
-from agents.round import Round, minibatches, whole_numbers
-from agents.values import make_values
-
-ROWS_AT_ONCE = 4_096  # of a pass over a whole memory
+from agents.round import whole_numbers
+from agents.saving import arrays_of, check_saved, tensors_of
 
 
 class DQN:
@@ -48,32 +43,17 @@ class DQN:
         num_envs: int,
     ) -> None:
         self.options, self.members = options, len(rngs)
-        self._valid = space.valid
         self._num_actions = space.valid.sum(1).tolist()
         self._rngs = list(rngs)
-        known = options.task_identity == "known"
-        values = make_values(
-            options.distribution, options.atoms, options.huber_delta, options.value_limit
-        )
-        network = _network(space, options, values.atoms)
         self._device = torch.device("cuda" if options.device == "cuda" else "cpu")
-        valid = torch.from_numpy(self._valid).to(self._device)
-        model = Model(network, values, valid, known, mask=not self._valid.all())
-        self.methods = make_methods(options.methods, model)
-        scaled = options.normalize_observations or bool((space.scale != 1).any())
-        self.learner = Learner(options, model, self.methods, scaled)
+        self.learner = make_learner(space, options, self._device)
+        self.methods = self.learner.methods
         self._engine = Engine(self.learner, self.members, self._device)
-        self._quiet = self._engine.quiet
-        self._silence: dict[int, Tensor] = {}  # what `_noise` gives where there is none
+        self._noise = Noise(self._rngs, self._engine.quiet)
         explorers = [rng.spawn(1)[0] for rng in self._rngs]
         self.exploration = Exploration(num_envs, explorers, options.exploratory_steps)
-        scale = torch.from_numpy(space.scale if known else space.scale.max(keepdims=True))
-        inits = [
-            self.learner.init(self._initial(rng), scale, space.shape, num_envs)
-            for rng in self._rngs
-        ]
-        self._foreseen: tuple[Any, Any, Any] = (None, None, None)
-        self.state: LearnerState = {k: t.to(self._device) for k, t in stack(inits).items()}
+        self.state = initial_state(self.learner, space, num_envs, self._rngs, self._device)
+        self._foreseen: tuple[Any, Any, Any] = (None, None, None)  # see `_foreseen_for`
 
     @property
     def needs_q(self) -> bool:
@@ -113,16 +93,11 @@ class DQN:
         """
         each = each_member(self.learner.q, self.members)
         seen = (torch.from_numpy(array).to(self._device) for array in (obs, task))
-        return each(self.state, self._quiet, *seen).cpu().numpy()
+        return each(self.state, self._noise.quiet, *seen).cpu().numpy()
 
-    @torch.no_grad()
     def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray:
         """One member's Q values of observations of one task, `[batch, actions]`; see `q`."""
-        own, noise = _member(self.state, member), self._quiet[member]
-        parts = torch.from_numpy(obs).to(self._device).split(ROWS_AT_ONCE)
-        tasks = [torch.full((len(part),), task, device=self._device) for part in parts]
-        values = [self.learner.q(own, noise, *each) for each in zip(parts, tasks, strict=True)]
-        return torch.cat(values).cpu().numpy()
+        return outputs.q_of(self.learner, member_of(self.state, member), obs, task)
 
     def features_of(self, member: int) -> Features:
         """What one member's last layer sees of observations, as the member is when asked.
@@ -130,17 +105,7 @@ class DQN:
         Raises:
             ValueError: The network does not tell.
         """
-        network = FlatNetwork(Penultimate(self.learner.model.network.network))
-        noise = torch.zeros(network.noise_size, device=self._device)
-
-        @torch.no_grad()
-        def features(obs: np.ndarray, task: np.ndarray) -> np.ndarray:
-            own = _member(self.state, member)
-            raw, tasks = (torch.from_numpy(array).to(self._device) for array in (obs, task))
-            seen, context = self.learner.see(own, raw, tasks), self.learner.model.context(tasks)
-            return network(own["theta"], noise, seen, context.long()).cpu().numpy()
-
-        return features
+        return outputs.features_of(self.learner, lambda: member_of(self.state, member))
 
     def act(self, obs: np.ndarray, task: int, epsilon: float, lasting: bool = True) -> np.ndarray:
         """Each environment's next action while learning, `[members, envs]`.
@@ -153,13 +118,13 @@ class DQN:
         """
         best = self._foreseen_for(obs, task)
         if best is None:
-            noise = self._noise(1)[:, 0] if self._quiet.shape[1] else self._quiet
+            noise = self._noise.draw(1)[:, 0] if self._noise.size else self._noise.quiet
             best = self._engine.best(self.state, obs, task, noise)
         return self.exploration.choose(best, epsilon, self._num_actions[task], lasting)
 
     def greedy(self, obs: np.ndarray, task: int) -> np.ndarray:
         """Each environment's best action; changes nothing and draws nothing, `[members, envs]`."""
-        return self._engine.best(self.state, obs, task, self._quiet)
+        return self._engine.best(self.state, obs, task, self._noise.quiet)
 
     def observe(
         self, obs: np.ndarray, reward: np.ndarray, ended: np.ndarray, task: int, adapt: bool
@@ -203,11 +168,11 @@ class DQN:
         Raises:
             NonFiniteLoss: The state is then as before the call.
         """
-        noise = self._noise(3 * steps)
-        then = None if noise.shape[2] else then  # acting draws noise of its own
+        noise = self._noise.draw(3 * steps)
+        then = None if self._noise.size else then  # acting draws noise of its own
         given = data, weight, noise, lr
         state, td_error, info, best = self._engine.update(self.state, *given, then)
-        self._check(info, state, *given)
+        check(self.learner, self.state, state, info, given)
         self.state = state
         self._foreseen = (state, then, best)
         return td_error, info
@@ -224,7 +189,6 @@ class DQN:
         """Losses and gradients of several tasks' rows, `[members, tasks * n, ...]`; see there."""
         return outlook(self.learner, self.state, self._silent(data), tasks)
 
-    @torch.no_grad()
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:
         """Lets the methods take in a task that ends, from rows of it, `[members, n, ...]`.
 
@@ -232,30 +196,24 @@ class DQN:
             NonFiniteLoss: What a method keeps became NaN or infinite; the state is as before.
         """
         if any(method.end_task for method in self.methods):
-            self._at_switch(self.learner.end_task, "ended", self._silent(samples))
+            self.state = switch.end_task(self.learner, self.state, self._silent(samples))
 
-    @torch.no_grad()
     def start_task(self, task: int, reset_optimizer: bool) -> None:
         """Begins a task: nothing of the last task's episodes goes on, and Adam may start anew.
 
         Raises:
             NonFiniteLoss: As `end_task` does.
         """
-        if any(method.start_task for method in self.methods):
-            self._at_switch(self.learner.start_task, "began")
-        running = torch.zeros_like(self.state["running_return"])
-        now = torch.full_like(self.state["task"], task)
-        self.state = self.state | {"running_return": running, "task": now}
-        self.exploration.end_episodes(np.ones(running.shape, bool))
-        if reset_optimizer:
-            names = ("adam_mean", "adam_square", "adam_steps")
-            self.state = self.state | {n: torch.zeros_like(self.state[n]) for n in names}
+        self.state = switch.start_task(self.learner, self.state, task, reset_optimizer)
+        self.exploration.end_episodes(np.ones(self.state["running_return"].shape, bool))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that learning changed, as arrays, and the state of every generator."""
-        arrays = {name: tensor.cpu().numpy().copy() for name, tensor in self.state.items()}
-        rngs = [rng.bit_generator.state for rng in self._rngs]
-        return {"learner": arrays, "exploration": self.exploration.state_dict(), "rngs": rngs}
+        return {
+            "learner": arrays_of(self.state),
+            "exploration": self.exploration.state_dict(),
+            "rngs": [rng.bit_generator.state for rng in self._rngs],
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` gave.
@@ -263,31 +221,11 @@ class DQN:
         Raises:
             ValueError: The state is of another network or other methods.
         """
-        mine = {name: tuple(tensor.shape) for name, tensor in self.state.items()}
-        other = {name: tuple(array.shape) for name, array in state["learner"].items()}
-        if mine != other:
-            wrong = sorted(set(mine.items()) ^ set(other.items()))[0]
-            raise ValueError(f"the checkpoint is of another agent: {wrong[0]} {wrong[1]} differs")
-        arrays = {name: torch.from_numpy(a.copy()) for name, a in state["learner"].items()}
-        self.state = {name: tensor.to(self._device) for name, tensor in arrays.items()}
+        check_saved(self.state, state["learner"])
+        self.state = tensors_of(state["learner"], self._device)
         self.exploration.load_state_dict(state["exploration"])
         for rng, saved in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = saved
-
-    def _at_switch(
-        self, act: Callable[..., LearnerState], when: str, *given: dict[str, Tensor]
-    ) -> None:
-        """Lets the methods act on one member after another."""
-        members = range(self.members)
-        own = [[_member(tree, member) for tree in (self.state, *given)] for member in members]
-        state = stack([act(*trees) for trees in own])
-        if names := spoiled(self.state, state):
-            raise NonFiniteLoss(f"{', '.join(names)} became NaN or infinite when the task {when}")
-        self.state = state
-
-    def _initial(self, rng: np.random.Generator) -> Tensor:
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        return self.learner.model.network.initial(generator)
 
     def _foreseen_for(self, obs: np.ndarray, task: int) -> np.ndarray | None:
         """The best actions, if the last update found them and nothing has changed since."""
@@ -295,51 +233,7 @@ class DQN:
         same = then is not None and state is self.state and then[0] is obs and then[1] == task
         return best if same else None
 
-    def _noise(self, draws: int) -> Tensor:
-        size = self._quiet.shape[1]
-        if size == 0:
-            if draws not in self._silence:
-                self._silence[draws] = self._quiet.new_zeros(self.members, draws, 0)
-            return self._silence[draws]
-        drawn = [rng.standard_normal((draws, size), dtype=np.float32) for rng in self._rngs]
-        return torch.from_numpy(np.stack(drawn)).to(self._device)
-
     def _silent(self, columns: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """Columns as a batch of the learner's, without noise."""
-        noise = self._quiet[:, None].expand(-1, 3, -1)
+        noise = self._noise.quiet[:, None].expand(-1, 3, -1)
         return whole_numbers(self._engine.tensors(columns)) | {"noise": noise}
-
-    def _check(self, info: dict[str, np.ndarray], state: LearnerState, *round_: Any) -> None:
-        """Refuses the state that a round came to, given what `Engine.update` was, if it is bad."""
-        largest, weights = info.pop("largest_loss"), info.pop("weights")
-        if isfinite(sum(largest.tolist()) + sum(weights.tolist())):
-            return
-        # Weights may be finite though their sum is not.
-        good = good_members(info | {"loss": largest}, state)
-        if good.all():
-            return
-        batches = (minibatches(call)[0] for call in Round(self._device).of(*round_))
-        members = np.flatnonzero(~good).tolist()
-        what = spoiler(self.learner, self.state, batches)
-        raise NonFiniteLoss(f"{what} became NaN or infinite in member {members}")
-
-
-def _network(space: Space, options: DQNOptions, atoms: int) -> FlatNetwork:
-    """The network that the options name, without memory of its own."""
-    spec = NetworkSpec(
-        shape=space.shape,
-        num_actions=space.valid.shape[1],
-        num_tasks=len(space.valid) if options.task_identity == "known" else 1,
-        atoms=atoms,
-        hidden=options.hidden,
-        head=options.head,
-        dueling=options.dueling,
-        layer_norm=options.layer_norm,
-        noisy=options.noisy,
-    )
-    with torch.device("meta"):
-        return FlatNetwork(NETWORKS[options.network](spec))
-
-
-def _member(tree: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
-    return {name: tensor[member] for name, tensor in tree.items()}

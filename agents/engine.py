@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from agents import scales
-from agents.compiling import Recorded, Tree
+from agents.compiling import Recorded
 from agents.learner import Learner, LearnerState
 from agents.members import each_member
+from agents.recording import Tree
 from agents.round import Look, Round, array_of, minibatches, tensor_of
 
 # Gradient steps in one call, where calling takes long beside computing: each lengthens compiling.

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from agents import optimizer, scales
-from agents.compiling import gradient_of
-from agents.losses import action_gap, mask_invalid, mean_where
+from agents.losses import action_gap, gradient_of, mask_invalid, mean_where
 from agents.members import each_member
 from agents.methods import Method
 from agents.model import Model, taken

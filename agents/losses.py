@@ -1,5 +1,7 @@
 """Small pure functions of tensors."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,3 +40,14 @@ def task_mask(task: Tensor, num_tasks: int) -> Tensor:
     """For each task by index, where `task` is that one, bool [tasks, *task.shape]."""
     each = torch.arange(num_tasks, device=task.device)
     return each.view(-1, *[1] * task.dim()) == task
+
+
+def gradient_of(
+    function: Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]], theta: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The gradient of a function's first result, and its second one, without their history."""
+    theta = theta.detach().requires_grad_()
+    with torch.enable_grad():
+        value, info = function(theta)
+        (gradient,) = torch.autograd.grad(value, theta)
+    return gradient, {name: tensor.detach() for name, tensor in info.items()}

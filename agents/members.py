@@ -1,6 +1,6 @@
 """Independent members side by side: functions of one member, applied to all of them at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -36,6 +36,11 @@ def each_member(function: Callable[..., Any], members: int) -> Callable[..., Any
 def stack(trees: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Members' states as one state with a leading axis of members."""
     return {name: torch.stack([tree[name] for tree in trees]) for name in trees[0]}
+
+
+def member_of(tree: Mapping[str, Tensor], member: int) -> dict[str, Tensor]:
+    """One member's part of a state or a batch, as views."""
+    return {name: tensor[member] for name, tensor in tree.items()}
 
 
 def _map(function: Callable[[Tensor], Tensor], tree: Any) -> Any:

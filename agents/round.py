@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.compiling import Tree
+from agents.recording import Tree
 
 
 class Round:

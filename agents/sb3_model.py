@@ -10,6 +10,7 @@ from torch import Tensor
 from agents.agent import Space
 from agents.flat import FlatNetwork
 from agents.options import DQNOptions
+from agents.saving import arrays_of, check_saved
 
 
 class TypedSpace(Space, Protocol):
@@ -125,20 +126,15 @@ class Model:
 
     def save(self) -> dict[str, dict[str, Any]]:
         """Weights of both networks and Adam's moments, as arrays."""
-        weights = self._model.policy.state_dict()
         adam = self.optimizer.state_dict()["state"]
         return {
-            "weights": {name: w.numpy().copy() for name, w in weights.items()},
-            "adam": {str(i): {k: t.numpy().copy() for k, t in s.items()} for i, s in adam.items()},
+            "weights": arrays_of(self._model.policy.state_dict()),
+            "adam": {str(number): arrays_of(moments) for number, moments in adam.items()},
         }
 
     def check(self, saved: Mapping[str, Any]) -> None:
         """Raises ValueError unless the saved weights are of this network."""
-        mine = {name: tuple(w.shape) for name, w in self._model.policy.state_dict().items()}
-        other = {name: array.shape for name, array in saved["weights"].items()}
-        if mine != other:
-            wrong = sorted(set(mine.items()) ^ set(other.items()))[0]
-            raise ValueError(f"the checkpoint is of another agent: {wrong[0]} {wrong[1]} differs")
+        check_saved(self._model.policy.state_dict(), saved["weights"])
 
     def load(self, saved: Mapping[str, Any]) -> None:
         """Takes over what `save` gave."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from agents import compiling
-from agents.compiling import Recorded, gradient_of, missing_compiler
+from agents.compiling import Recorded, missing_compiler
 from agents.methods import CONFLICTS, METHODS
 
 SHAPES = {"mlp": (3,), "cnn": (2, 5, 5)}
@@ -235,11 +235,3 @@ def test_without_a_compiler_the_reason_is_given(monkeypatch):
 
     monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", none_found)
     assert missing_compiler() == "no g++ here"
-
-
-def test_the_gradient_of_a_square_is_its_double():
-    theta = torch.tensor([1.0, -2.0])
-    gradient, info = gradient_of(lambda t: (t.square().sum(), {"double": 2 * t}), theta)
-    assert gradient.tolist() == [2, -4]
-    assert info["double"].tolist() == [2, -4]
-    assert not info["double"].requires_grad

@@ -1,10 +1,10 @@
-"""The agent: several members, restored exactly, never with a state that is not finite."""
+"""The agent: several members, restored exactly, that act on what they last learned."""
 
 import numpy as np
 import pytest
 import torch
 
-from agents import METHODS, NETWORKS, Method, NonFiniteLoss, compiling
+from agents import compiling
 
 RICH = {
     "methods": "distill",
@@ -65,13 +65,6 @@ def test_on_a_gpu_an_agent_lives_as_on_the_cpu(choice, agent, rows, learn):
     assert again.state["theta"].device.type == "cuda"
 
 
-def test_members_begin_with_their_own_weights(agent):
-    theta = agent((1, 2, 3)).state["theta"]
-    assert not torch.equal(theta[0], theta[1])
-    assert not torch.equal(theta[1], theta[2])
-    assert torch.equal(theta, agent((1, 2, 3)).state["theta"])
-
-
 @pytest.mark.parametrize("seeds", [(0,), (0, 1)], ids=["one member", "two members"])
 @pytest.mark.parametrize("choice", [{}, RICH], ids=["textbook", "rich"])
 def test_a_restored_agent_lives_on_bit_by_bit(choice, seeds, agent, rows, learn, same):
@@ -96,125 +89,6 @@ def test_a_saved_state_does_not_change_when_the_agent_goes_on(agent, rows, learn
     mine.state["theta"] += 1
     live(mine, rows, learn, (0,), range(3))
     assert same(state, expected)
-
-
-OTHERS = {
-    "widths": {"hidden": (16, 17)},
-    "heads": {"head": "per_task"},
-    "layers": {"layer_norm": True},
-    "members": {"seeds": (0, 1)},
-    "environments": {"num_envs": 5},
-    "tasks": {"valid": np.ones((3, 3), bool)},
-}
-
-
-@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS.keys())
-def test_the_state_of_another_agent_is_refused_and_nothing_is_taken_over(other, agent, same):
-    mine = agent()
-    before = mine.state_dict()
-    with pytest.raises(ValueError, match=r"the checkpoint is of another agent: .* differs"):
-        mine.load_state_dict(agent(**other).state_dict())
-    assert same(mine.state_dict(), before)
-
-
-def test_the_state_of_other_methods_is_refused(agent, monkeypatch):
-    def keeper(options):
-        return Method("keeper", init=lambda theta: {"anchor": theta})
-
-    monkeypatch.setitem(METHODS, "keeper", keeper)
-    with pytest.raises(ValueError, match=r"another agent: keeper\.anchor"):
-        agent().load_state_dict(agent(methods="keeper").state_dict())
-    with pytest.raises(ValueError, match=r"another agent: keeper\.anchor"):
-        agent(methods="keeper").load_state_dict(agent().state_dict())
-
-
-@pytest.mark.parametrize(("bad", "step"), [(np.nan, 0), (np.inf, 1), (np.nan, 2)])
-def test_a_loss_that_is_not_finite_leaves_the_last_good_state(bad, step, agent, rows, same):
-    mine = agent((0, 1))
-    data = rows((0, 1), n=24)
-    weight = np.ones((2, 24), np.float32)
-    mine.update(data, weight, 3, 1e-3)
-    before = mine.state_dict()
-    broken = data["reward"].copy()
-    broken[1, 8 * step] = bad
-    with pytest.raises(NonFiniteLoss, match=r"td_loss became NaN or infinite in member \[1\]"):
-        mine.update(data | {"reward": broken}, weight, 3, 1e-3)
-    assert same(mine.state_dict(), before)
-    mine.update(data, weight, 3, 1e-3)
-    assert not same(mine.state_dict(), before)
-
-
-def test_the_term_that_is_not_finite_is_named(agent, rows, learn):
-    mine, data = agent(methods="distill"), rows()
-    data["q"][0, 0, 0] = np.inf
-    with pytest.raises(
-        NonFiniteLoss, match=r"^distill_loss became NaN or infinite in member \[0\]"
-    ):
-        learn(mine, data)
-
-
-def test_a_gradient_that_is_not_finite_leaves_the_last_good_state(
-    agent, rows, learn, monkeypatch, same
-):
-    def steep(options):  # the root of 0 is 0, and its slope is infinite
-        return Method("steep", loss=lambda theta, state, batch, q: (0 * theta).sum().abs().sqrt())
-
-    monkeypatch.setitem(METHODS, "steep", steep)
-    mine = agent(methods="steep")
-    before = mine.state_dict()
-    with pytest.raises(NonFiniteLoss, match=r"^the gradient with steep became NaN"):
-        learn(mine, rows())
-    assert same(mine.state_dict(), before)
-
-
-def poison(theta, state, before, gradient, batch):
-    return theta / (batch["reward"] != 7).all(), state  # by zero where a reward is 7
-
-
-@pytest.mark.parametrize("step", [0, 1, 2])
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-@pytest.mark.parametrize(
-    ("moments", "said"),
-    [
-        ({"after_step": poison}, "the weights after wild's step"),
-        (
-            {"gradient": lambda g, *rest: g / (rest[2]["reward"] != 7).all()},
-            "the gradient with wild",
-        ),
-        ({"loss": lambda t, s, b, q: q.sum() / (b["reward"] != 7).all()}, "wild_loss"),
-        ({"penalty": lambda t, s, b: t.sum() / (b["reward"] != 7).all()}, "wild_penalty"),
-    ],
-    ids=["after a step", "gradient", "loss", "penalty"],
-)
-def test_of_several_steps_and_methods_the_first_to_fail_is_named(
-    agent, rows, same, monkeypatch, moments, said, step, seeds
-):
-    """Whatever follows a number that is none has none either: those are not to blame."""
-    monkeypatch.setitem(METHODS, "wild", lambda model: Method("wild", **moments))
-    mine, weight = agent(seeds, methods="distill,l2,wild"), np.ones((len(seeds), 24), np.float32)
-    before, data = mine.state_dict(), rows(seeds, n=24)
-    data["reward"][-1, 8 * step] = 7
-    with pytest.raises(NonFiniteLoss) as raised:
-        mine.update(data, weight, 3, 1e-3)
-    assert str(raised.value) == f"{said} became NaN or infinite in member [{len(seeds) - 1}]"
-    assert same(mine.state_dict(), before)
-
-
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-def test_what_a_method_keeps_of_a_task_must_be_finite(agent, rows, same, monkeypatch, seeds):
-    wild = Method(
-        "wild",
-        init=lambda theta: {"kept": theta.clone()},
-        end_task=lambda theta, state, samples: (theta, {"kept": theta / samples["reward"].sum()}),
-    )
-    monkeypatch.setitem(METHODS, "wild", lambda model: wild)
-    mine, data = agent(seeds, methods="wild"), rows(seeds)
-    mine.end_task(data)
-    before = mine.state_dict()
-    data["reward"][-1] = 0
-    with pytest.raises(NonFiniteLoss, match=r"wild\.kept became NaN or infinite when the task end"):
-        mine.end_task(data)
-    assert same(mine.state_dict(), before)
 
 
 def test_several_gradient_steps_are_as_many_calls_of_one(agent, rows, same):
@@ -311,82 +185,6 @@ def test_greedy_actions_are_the_best_valid_ones_and_draw_nothing(agent, rows, sa
         q = mine.q(obs, np.full((2, 50), task))
         assert np.array_equal(mine.greedy(obs, task), q[..., :count].argmax(-1))
     assert same(mine.state_dict(), before)
-
-
-def test_q_of_one_member_is_that_members_q(agent, rows):
-    mine, obs = agent((0, 1, 2), noisy=True), rows((0, 1, 2), n=6)["state"]
-    everyone = mine.q(obs, np.zeros((3, 6), int))
-    for member in range(3):
-        assert np.allclose(mine.q_of(member, obs[member], 0), everyone[member], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "changes", [{}, {"noisy": True, "layer_norm": True}, {"head": "conditioned"}]
-)
-def test_q_is_the_last_layer_over_the_features_of_now(changes, agent, rows, learn):
-    mine, data = agent((0, 1), normalize_observations=True, **changes), rows((0, 1), n=6)
-    features = [mine.features_of(member) for member in range(2)]
-    mine.observe(data["state"][:, :4], np.zeros((2, 4)), np.zeros((2, 4), bool), 1, True)
-    for _ in range(3):
-        learn(mine, data)
-    for member in range(2):
-        obs, task = data["state"][member], data["task"][member]
-        seen = features[member](obs, task)
-        theta = mine.learner.model.network.unflatten(mine.state["theta"][member])
-        q = seen @ theta["advantage.weight"].numpy().T + theta["advantage.bias"].numpy()
-        assert seen.shape == (6, 16)
-        own = np.where((task == 0)[:, None], mine.q_of(member, obs, 0), mine.q_of(member, obs, 1))
-        assert np.allclose(np.where(np.isinf(own), own, q), own, atol=1e-5)
-
-
-def test_a_network_that_does_not_tell_its_features_is_named(agent, monkeypatch):
-    class Own(torch.nn.Linear):
-        def forward(self, obs, task):
-            return super().forward(obs)
-
-    monkeypatch.setitem(NETWORKS, "own", lambda spec: Own(3, 3))
-    with pytest.raises(ValueError, match=r"^a Own does not tell its features: give it .*\Z"):
-        agent(network="own").features_of(0)
-
-
-def test_a_noisy_agent_acts_with_new_noise_each_time(agent, rows):
-    mine = agent(noisy=True, num_envs=200)
-    obs = rows(n=200)["state"]
-    actions = [mine.act(obs, 1, 0.0) for _ in range(5)]
-    assert len({action.tobytes() for action in actions}) > 1
-    quiet = agent(noisy=False, num_envs=200)
-    assert np.array_equal(quiet.act(obs, 1, 0.0), quiet.greedy(obs, 1))
-
-
-def test_a_new_task_does_not_go_on_with_the_last_tasks_exploration(agent, rows):
-    mine = agent(num_envs=200, exploratory_steps=100)
-    obs = rows(n=200)["state"]
-    assert mine.act(obs, 1, 1.0).max() == 2  # an action that task 0 does not have
-    mine.start_task(0, reset_optimizer=False)
-    assert np.array_equal(mine.act(obs, 0, 0.0), mine.greedy(obs, 0))
-
-
-def test_a_new_task_begins_without_running_returns(agent):
-    mine, zero = agent(scale_rewards=True), np.zeros((1, 4, 3), np.float32)
-    mine.observe(zero, np.full((1, 4), 7, np.float32), np.zeros((1, 4), bool), 0, False)
-    mine.start_task(0, reset_optimizer=False)
-    mine.observe(zero, np.ones((1, 4), np.float32), np.zeros((1, 4), bool), 1, False)
-    assert mine.state["return_max"].tolist() == [[7, 1]]
-
-
-@pytest.mark.parametrize("reset", [True, False])
-def test_adam_starts_anew_with_a_task_only_where_asked_to(reset, agent, rows, learn, same):
-    mine, data = agent((0, 1)), rows((0, 1))
-    learn(mine, data)
-    before = mine.state_dict()["learner"]
-    mine.start_task(0, reset_optimizer=reset)
-    after = mine.state_dict()["learner"]
-    for name in before:
-        if name.startswith("adam") and reset:
-            assert not after[name].any()
-            assert before[name].any()
-        else:
-            assert same(after[name], before[name])
 
 
 @pytest.mark.parametrize(

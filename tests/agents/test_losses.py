@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agents.losses import action_gap, huber, mask_invalid, mean_where, task_mask
+from agents.losses import action_gap, gradient_of, huber, mask_invalid, mean_where, task_mask
 
 INF = float("inf")
 
@@ -53,3 +53,11 @@ def test_of_each_task_the_rows_that_are_of_it_are_told():
     rows = task_mask(torch.tensor([2, 0, 2]), 3)
     assert rows.tolist() == [[False, True, False], [False] * 3, [True, False, True]]
     assert task_mask(torch.tensor(1), 3).tolist() == [False, True, False]
+
+
+def test_the_gradient_of_a_square_is_its_double():
+    theta = torch.tensor([1.0, -2.0])
+    gradient, info = gradient_of(lambda t: (t.square().sum(), {"double": 2 * t}), theta)
+    assert gradient.tolist() == [2, -4]
+    assert info["double"].tolist() == [2, -4]
+    assert not info["double"].requires_grad

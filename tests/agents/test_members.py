@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agents.members import each_member, stack
+from agents.members import each_member, member_of, stack
 
 
 def shift(tree, pair):
@@ -28,3 +28,11 @@ def test_stacked_members_have_a_leading_axis():
     stacked = stack(trees)
     assert stacked["a"].shape == (3, 2)
     assert stacked["b"].tolist() == [0, 1, 2]
+
+
+def test_a_stacked_member_is_found_again():
+    trees = [{"a": torch.tensor([1.0, m]), "b": torch.tensor(m)} for m in range(3)]
+    for member, tree in enumerate(trees):
+        found = member_of(stack(trees), member)
+        assert found.keys() == tree.keys()
+        assert all(torch.equal(found[name], tree[name]) for name in tree)

@@ -1,0 +1,152 @@
+"""One recording: the operations of a pure function, and the form of the tensors that it fits."""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.jit._fuser import optimized_execution
+
+from agents.graphs import shorten
+from agents.products import hand_over
+
+Tree = dict[str, Tensor]
+Function = Callable[..., tuple[Tree, ...]]
+Operations = Callable[..., Sequence[Tensor]]
+Place = tuple[int, str]  # a tensor in a tuple of trees: which tree, and its name there
+
+
+class Recording:
+    """The operations of a function on arguments of one form.
+
+    Args:
+        function: As of `compiling.Recorded`.
+        trees: Its arguments; nothing is computed.
+
+    Attributes:
+        goes_on: Whether the function's first result can be its next first argument.
+    """
+
+    def __init__(self, function: Function, trees: tuple[Tree, ...]) -> None:
+        places = [(number, name) for number, tree in enumerate(trees) for name in tree]
+        shape_of_results: list[list[str]] = []
+
+        def flat(*tensors: Tensor) -> list[Tensor]:
+            given: tuple[Tree, ...] = tuple({} for _ in trees)
+            for (number, name), tensor in zip(places, tensors, strict=True):
+                given[number][name] = tensor
+            results = function(*given)
+            shape_of_results[:] = [list(tree) for tree in results]
+            return [tensor for tree in results for tensor in tree.values()]
+
+        with torch.no_grad():
+            recorded = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)
+            graph = shorten(recorded(*(trees[number][name] for number, name in places)))
+        self._graph = graph
+        self._inputs, self._unchanged, ends = _pruned(graph, places)
+        self._examples = self._given(trees)
+        names = [[n for at, n in self._inputs if at == number] for number in range(len(trees))]
+        self._names = names
+        self._forms = [_form(tree, own) for tree, own in zip(trees, names, strict=True)]
+        numbers = iter(ends)
+        self._results = [{name: next(numbers) for name in names} for names in shape_of_results]
+        self.goes_on = trees[0].keys() == self._results[0].keys()
+        self._operations: Operations = self._graph
+
+    def fits(self, trees: tuple[Tree, ...], known: tuple[Tree, ...]) -> bool:
+        """Whether the arguments are of the recorded form.
+
+        Args:
+            trees: The arguments.
+            known: Arguments that are known to fit; none, if none are.
+        """
+        if len(trees) != len(self._forms):
+            return False
+        looks = zip_longest(trees, known, self._names, self._forms)
+        return all(tree is fit or _form(tree, names) == form for tree, fit, names, form in looks)
+
+    def play(self, trees: tuple[Tree, ...]) -> tuple[Tree, ...]:
+        """The function's results for arguments that fit."""
+        tensors = self._operations(*self._given(trees))
+        tensors = [*tensors, *(trees[number][name] for number, name in self._unchanged)]
+        return tuple({name: tensors[end] for name, end in ends.items()} for ends in self._results)
+
+    def interpret(self) -> None:
+        """From now on runs the operations in PyTorch's interpreter, in place of Python's.
+
+        It does not know some (gradients of convolutions and of LayerNorm): Python goes on then.
+        """
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # TorchScript is no longer developed
+            try:
+                traced = torch.jit.trace(
+                    lambda *tensors: tuple(self._graph(*tensors)),
+                    self._examples,
+                    check_trace=False,
+                )
+            except RuntimeError:
+                return
+
+        def operations(*tensors: Tensor) -> Sequence[Tensor]:
+            with optimized_execution(False):  # the operations as they are: the same bits
+                return traced(*tensors)
+
+        self._operations = operations
+
+    def compile(self) -> None:
+        """From now on runs one piece of C++ (on a GPU: of Triton), made by PyTorch's inductor."""
+        on_cpu = all(tensor.device.type == "cpu" for tensor in self._examples)
+        if on_cpu:
+            from agents.rewrites import rewrite  # imports inductor, which takes a second
+
+            hand_over(self._graph)
+            rewrite(self._graph)
+        with torch.no_grad():
+            self._operations = torch._inductor.compile(
+                self._graph, [*self._examples], options={"cpp_wrapper": on_cpu}
+            )
+
+    def _given(self, trees: tuple[Tree, ...]) -> list[Tensor]:
+        return [trees[number][name] for number, name in self._inputs]
+
+
+def _pruned(graph: GraphModule, places: list[Place]) -> tuple[list[Place], list[Place], list[int]]:
+    """Takes unused inputs, unused operations and results that are inputs out of a graph.
+
+    Args:
+        graph: Changed in place.
+        places: Where its inputs are from.
+
+    Returns:
+        Where the inputs left are from; where results that were inputs are from; and for each former
+        result its number among the results left followed by these.
+    """
+    place_of = dict(
+        zip((n for n in graph.graph.nodes if n.op == "placeholder"), places, strict=True)
+    )
+    output = next(node for node in graph.graph.nodes if node.op == "output")
+    ends: list[Node] = list(output.args[0])
+    computed = [node for node in ends if node not in place_of]
+    unchanged = [node for node in ends if node in place_of]
+    output.args = (computed,)
+    graph.graph.eliminate_dead_code()
+    inputs = [node for node in place_of if node.users]
+    for node in place_of.keys() - set(inputs):
+        graph.graph.erase_node(node)
+    graph.recompile()
+    numbers = iter(range(len(computed))), iter(range(len(computed), len(ends)))
+    order = [next(numbers[node in place_of]) for node in ends]
+    return [place_of[n] for n in inputs], [place_of[n] for n in unchanged], order
+
+
+def _form(tree: Tree, names: Iterable[str]) -> list[Any] | None:
+    """All that compiled code takes for granted of these tensors; None where one is missing."""
+    try:
+        given = [tree[name] for name in names]
+    except KeyError:
+        return None
+    return [(tensor.shape, tensor.stride(), tensor.dtype) for tensor in given]

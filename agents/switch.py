@@ -1,0 +1,64 @@
+"""What becomes of the learner's state where one task ends and the next begins.
+
+Rare and not recorded: members are looked at one after the other, so that methods may take the
+memory that they need for one of them only.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from agents.diagnosis import NonFiniteLoss, spoiled
+from agents.learner import Learner, LearnerState
+from agents.members import member_of, stack
+
+
+@torch.no_grad()
+def end_task(learner: Learner, state: LearnerState, samples: Mapping[str, Tensor]) -> LearnerState:
+    """The state after the methods took in a task that ends.
+
+    Args:
+        learner: Of the agent.
+        state: Leading axis of members.
+        samples: Rows of the task, `[members, n, ...]`; `noise` `[members, 3, noise]`.
+
+    Raises:
+        NonFiniteLoss: What a method keeps became NaN or infinite.
+    """
+    return _each(learner.end_task, "ended", state, samples)
+
+
+@torch.no_grad()
+def start_task(
+    learner: Learner, state: LearnerState, task: int, reset_optimizer: bool
+) -> LearnerState:
+    """The state in which a task begins: without running returns, and maybe with a new Adam.
+
+    Args:
+        learner: Of the agent.
+        state: Leading axis of members.
+        task: Index of the task.
+        reset_optimizer: Whether Adam starts anew.
+
+    Raises:
+        NonFiniteLoss: As `end_task` does.
+    """
+    if any(method.start_task for method in learner.methods):
+        state = _each(learner.start_task, "began", state)
+    now = {"task": torch.full_like(state["task"], task)}
+    names = ("adam_mean", "adam_square", "adam_steps") if reset_optimizer else ()
+    anew = {name: torch.zeros_like(state[name]) for name in ("running_return", *names)}
+    return state | now | anew
+
+
+def _each(
+    act: Callable[..., LearnerState], when: str, state: LearnerState, *given: Mapping[str, Tensor]
+) -> LearnerState:
+    """Lets the methods act on one member after another."""
+    members = range(len(state["theta"]))
+    own = [[member_of(tree, member) for tree in (state, *given)] for member in members]
+    after = stack([act(*trees) for trees in own])
+    if names := spoiled(state, after):
+        raise NonFiniteLoss(f"{', '.join(names)} became NaN or infinite when the task {when}")
+    return after
