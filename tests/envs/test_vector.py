@@ -1,5 +1,6 @@
 """Episodes of many copies of a task: seeded one by one, never mixed up, restored exactly."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -187,6 +188,18 @@ def test_an_episode_of_any_length_is_restored(steps):
         ):
             assert np.array_equal(a, b)
     assert_same_state(restored.state_dict(), original.state_dict())
+
+
+def test_an_episode_that_does_not_end_takes_a_few_bytes_a_step():
+    envs, action, steps = make(clock(), num_envs=1), np.zeros(1, int), 4_000
+    envs.step(action)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(steps):
+        envs.step(action)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / steps < 10
 
 
 def test_an_environment_not_determined_by_its_seed_is_refused():
