@@ -128,7 +128,10 @@ class TaskEnvs:
             played[began:, env] = actions[env, : len(played) - began]
         self._played = bytearray(played.tobytes())
         self.obs = self._replay()
-        if not np.array_equal(self.obs, state["obs"]):
+        self._check_same(np.array_equal(self.obs, state["obs"]))
+
+    def _check_same(self, same: bool) -> None:
+        if not same:
             raise ValueError(
                 f"{self.task.name} is not determined by its seed and actions: "
                 "a run of it cannot be resumed exactly"
@@ -143,8 +146,9 @@ class TaskEnvs:
         obs = self._reset(np.ones(self.num_envs, bool), self._episode)
         for step, action in enumerate(self._actions(), 1):
             raw, _, terminated, truncated, _ = self._envs.step(action + self._first_action)
-            obs = self._encode(raw)
-            begins = (self._began == step) | ((self._began > step) & (terminated | truncated))
+            obs, ended = self._encode(raw), terminated | truncated
+            self._check_same(not (ended & (self._began < step)).any())
+            begins = (self._began == step) | ((self._began > step) & ended)
             obs = self._restart(begins, self._episode, obs)
         return obs
 

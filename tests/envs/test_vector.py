@@ -210,6 +210,15 @@ def test_an_environment_not_determined_by_its_seed_is_refused():
         make(clock(fickle=True, ends=3)).load_state_dict(envs.state_dict())
 
 
+@pytest.mark.parametrize("ends", [3, 5])  # before where the saved one was, and right there
+def test_an_episode_that_ends_as_it_is_played_again_is_not_the_same(ends):
+    envs = make(clock())
+    for _ in range(5):
+        envs.step(np.zeros(2, int))
+    with pytest.raises(ValueError, match="clock is not determined by its seed and actions"):
+        make(clock(ends=ends)).load_state_dict(envs.state_dict())
+
+
 def test_another_seed_is_not_taken_for_the_same_episodes():
     envs = make(find_task("CartPole"))
     with pytest.raises(ValueError, match="cannot be resumed exactly"):
