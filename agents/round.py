@@ -26,6 +26,7 @@ class Round:
         self._device, self._at_once = device, at_once
         self._arrays: list[np.ndarray] = []
         self._calls: list[Tree] = []
+        self._steps = 0  # that these calls are of
         self._lr, self._rate = torch.empty(0), 0.0
 
     def of(
@@ -33,11 +34,11 @@ class Round:
     ) -> list[Tree]:
         """For each call the columns, `weight`, `noise`, and `lr` `[members]`."""
         arrays, steps = [weight, *data.values()], noise.shape[1] // 3
-        calls = -(-steps // self._at_once)
-        same = len(self._calls) == calls and len(self._arrays) == len(arrays)
+        same = self._steps == steps and len(self._arrays) == len(arrays)
         same = same and self._device.type == "cpu"
         if not (same and all(map(is_, self._arrays, arrays))):
             self._arrays, self._calls = arrays, self._made(data, weight, noise, steps)
+            self._steps = steps
         if lr != self._rate:
             self._lr.fill_(lr)
             self._rate = lr
@@ -74,7 +75,7 @@ class Look:
 
     def at(self, obs: np.ndarray, task: int, noise: Tensor) -> Tree:
         """Raw observations `[members, envs, *shape]` as `obs`, with `task` and `noise`."""
-        if (key := (task, obs.shape)) not in self._made:
+        if (key := (task, obs.shape, obs.dtype)) not in self._made:
             self._made[key] = self._make(obs, task)
         room, tree = self._made[key]
         room[...] = obs

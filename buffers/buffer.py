@@ -182,6 +182,10 @@ class Buffer(StoredRows):
             self._storage.commit(self.seen, self._added)
         return one_slot(slot)
 
+    def _as_in(self, kind: type["Buffer"], *hooks: str) -> bool:
+        """Whether these functions are those of `kind`, which then may do the same without them."""
+        return all(getattr(type(self), hook) is getattr(kind, hook) for hook in hooks)
+
     def _number(self, born: np.ndarray) -> None:
         """Take note of which rows of the whole stream those just inserted are, int64 [n].
 

@@ -44,9 +44,7 @@ class NStep:
         self._oldest = np.zeros(num_envs, np.int64)  # slot of each env's oldest open window
         self._open = np.zeros(num_envs, np.int64)  # open windows of each env, slots in a ring
         self._window = np.arange(n)
-        self._every = np.arange(num_envs), np.full(num_envs, discount, np.float32)
-        for shared in self._every:  # given out again and again
-            shared.flags.writeable = False
+        self._every = np.arange(num_envs), np.full(num_envs, discount, np.float32)  # to be copied
         self._known: list[Any] = []  # names, dtypes and shapes of rows that were checked
         self._nested = False  # whether some of these are in dicts
         self._last: set[str] = set()  # those of them that are taken from a window's last step
@@ -67,9 +65,10 @@ class NStep:
 
         Returns:
             The finished rows [m, ...] and the env of each, int64 [m], sorted by env, the oldest
-            first. `next_state, done, truncated` are those of the last step, `reward` the
-            discounted sum, all others those of the first step. Column `discount`, float32, is what
-            the value of `next_state` is worth: discount ** steps.
+            first. `next_state, done, truncated` are those of the last step, `reward` the discounted
+            sum, all others those of the first step; with n = 1 they may be the very arrays given.
+            Column `discount`, float32, is what the value of `next_state` is worth: discount **
+            steps.
 
         Raises:
             ValueError: a column is missing, `discount` or of another shape than before.
@@ -109,12 +108,14 @@ class NStep:
         self, rows: Mapping[str, np.ndarray], active: np.ndarray | None
     ) -> tuple[dict[str, Any], np.ndarray]:
         """The rows of one step each: what the general way would return, in a tenth of its time."""
-        (env, worth), finished = self._every, dict(rows)
-        if active is not None:
+        (every, worth), finished = self._every, dict(rows)
+        if active is None:
+            env = every.copy()
+        else:
             env = np.asarray(active, bool).nonzero()[0]
             finished = {name: values.take(env, axis=0) for name, values in rows.items()}
         finished["reward"] = finished["reward"].astype(np.float32, copy=False)
-        finished["discount"] = worth[: len(env)]
+        finished["discount"] = worth[: len(env)].copy()
         return nested(finished) if self._nested else finished, env
 
     def _begin(self, rows: Mapping[str, np.ndarray], active: np.ndarray) -> None:

@@ -27,8 +27,7 @@ class ReplayBuffer(Buffer):
     ) -> None:
         super().__init__(capacity, **common)
         self._clear_at_switch = clear_at_switch
-        kind, ring = type(self), ReplayBuffer  # a kind may have other ideas
-        self._rings = kind._admit is ring._admit and kind._put is ring._put
+        self._rings = self._as_in(ReplayBuffer, "_admit", "_put")  # a kind may have other ideas
 
     def end_task(self) -> None:
         """Take note that the current task ends here; clears if so constructed."""

@@ -37,7 +37,8 @@ class ReservoirBuffer(Buffer):
 
     def __init__(self, capacity: int, **common: Unpack[Common]) -> None:
         super().__init__(capacity, **common)
-        self._plans = type(self)._admit is ReservoirBuffer._admit  # a kind may have other ideas
+        self._plans = self._as_in(ReservoirBuffer, "_admit")  # a kind may have other ideas
+        self._alone = self._as_in(ReservoirBuffer, "_admit", "_put")
         self._forget_plan()
 
     def clear(self) -> None:
@@ -50,7 +51,7 @@ class ReservoirBuffer(Buffer):
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         try:
-            if type(rows) is Rows and rows.n == 1 and self._plans:
+            if type(rows) is Rows and rows.n == 1 and self._alone:
                 return self._insert_one(self._next_slot(), rows)
             return super()._insert(rows)
         except (OSError, MemoryError):  # no row came, so that the plan speaks of others

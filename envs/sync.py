@@ -22,6 +22,8 @@ class SyncEnvs(SyncVectorEnv):
 
         Raises:
             gymnasium.error.ResetNeeded: A copy's episode has ended. Nothing was stepped.
+            ValueError: An observation has another shape than its space.
+            TypeError: An observation is of another kind than its space, such as fractions of bytes.
         """
         if np.count_nonzero(self._autoreset_envs):
             over = np.flatnonzero(self._autoreset_envs).tolist()
@@ -36,7 +38,10 @@ class SyncEnvs(SyncVectorEnv):
 
     def _joined(self) -> Any:
         space = self.single_observation_space
-        if isinstance(space, Box):
-            return np.array(self._env_obs, space.dtype)
-        room: Any = create_empty_array(space, n=self.num_envs)
-        return concatenate(space, self._env_obs, room)
+        if not isinstance(space, Box):
+            room: Any = create_empty_array(space, n=self.num_envs)
+            return concatenate(space, self._env_obs, room)
+        seen = np.array(self._env_obs)
+        if seen.shape[1:] != space.shape:
+            raise ValueError(f"an observation of shape {seen.shape[1:]} is not of {space}")
+        return seen.astype(space.dtype, casting="same_kind", copy=False)

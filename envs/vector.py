@@ -60,7 +60,7 @@ class TaskEnvs:
         self._envs = task.make_vec(num_envs, self.backend)
         self._first_action = space.first_action[task_index]
         self._episode = np.zeros(num_envs, np.int64)
-        self._played: list[np.ndarray] = []  # actions since the oldest running episode began
+        self._played = bytearray()  # `_actions`, which may be many: an episode may never end
         self._began = np.zeros(num_envs, np.int64)  # where in these each running episode did
         self.obs = self._reset(np.ones(num_envs, bool), self._episode)
 
@@ -99,7 +99,7 @@ class TaskEnvs:
 
     def state_dict(self) -> dict[str, Any]:
         """The running episodes: which they are, and the actions taken in them."""
-        played = np.array(self._played, np.int32).reshape(-1, self.num_envs)
+        played = self._actions()
         actions = np.zeros(played.shape[::-1], np.int32)
         for env, began in enumerate(self._began):
             actions[env, : len(played) - began] = played[began:, env]
@@ -126,9 +126,12 @@ class TaskEnvs:
         played = np.zeros(actions.shape[::-1], np.int32)
         for env, began in enumerate(self._began):
             played[began:, env] = actions[env, : len(played) - began]
-        self._played = list(played)
+        self._played = bytearray(played.tobytes())
         self.obs = self._replay()
-        if not np.array_equal(self.obs, state["obs"]):
+        self._check_same(np.array_equal(self.obs, state["obs"]))
+
+    def _check_same(self, same: bool) -> None:
+        if not same:
             raise ValueError(
                 f"{self.task.name} is not determined by its seed and actions: "
                 "a run of it cannot be resumed exactly"
@@ -141,10 +144,11 @@ class TaskEnvs:
         its copy plays anything.
         """
         obs = self._reset(np.ones(self.num_envs, bool), self._episode)
-        for step, action in enumerate(self._played, 1):
+        for step, action in enumerate(self._actions(), 1):
             raw, _, terminated, truncated, _ = self._envs.step(action + self._first_action)
-            obs = self._encode(raw)
-            begins = (self._began == step) | ((self._began > step) & (terminated | truncated))
+            obs, ended = self._encode(raw), terminated | truncated
+            self._check_same(not (ended & (self._began < step)).any())
+            begins = (self._began == step) | ((self._began > step) & ended)
             obs = self._restart(begins, self._episode, obs)
         return obs
 
@@ -169,13 +173,18 @@ class TaskEnvs:
         if values.dtype.kind == "f" and not _all_finite(values):
             raise NonFiniteData(f"{self.task.name} gave {what} that is NaN or infinite")
 
+    def _actions(self) -> np.ndarray:
+        """Actions since the oldest running episode began, int32 `[steps, num_envs]`."""
+        return np.frombuffer(bytes(self._played), np.int32).reshape(-1, self.num_envs)
+
     def _remember(self, action: np.ndarray, ended: np.ndarray) -> None:
-        self._played.append(action.copy())
+        self._played += action.astype(np.int32).tobytes()
         if not np.count_nonzero(ended):
             return
-        self._began[ended] = len(self._played)
+        step = 4 * self.num_envs  # bytes
+        self._began[ended] = len(self._played) // step
         if oldest := int(self._began.min()):
-            del self._played[:oldest]
+            del self._played[: oldest * step]
             self._began -= oldest
 
     def _encode(self, raw: Any) -> np.ndarray:

@@ -78,6 +78,7 @@ class CoresetBuffer(Buffer):
         self._features = Features(self.columns, features)
         self._slots = Slots(capacity)
         self._reasons = Reasons(capacity)
+        self._alone = self._as_in(CoresetBuffer, "_admit", "_put", "_room")
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -143,7 +144,7 @@ class CoresetBuffer(Buffer):
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
         self._features.check(rows)
-        if rows.n == 1:
+        if rows.n == 1 and self._alone:
             return self._insert_alone(rows)
         first, done, given_up = self.seen, 0, False
         slots = np.empty(rows.n, np.int64)

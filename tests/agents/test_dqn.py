@@ -178,6 +178,33 @@ def test_images_of_bytes_are_scaled_and_not_normalized(agent, rows):
     assert np.allclose(one[..., :2], other[..., :2], atol=1e-5)
 
 
+def test_images_of_zeros_and_ones_may_be_bytes(agent, rows, learn, same):
+    bytes_, floats = (agent(network="cnn", shape=(2, 5, 4)) for _ in range(2))
+    data = rows(shape=(2, 5, 4))
+    data |= {name: (data[name] > 0).astype(np.uint8) for name in ("state", "next_state")}
+    seen = {name: data[name].astype(np.float32) for name in ("state", "next_state")}
+    learn(bytes_, data)
+    learn(floats, data | seen)
+    assert same(bytes_.state_dict(), floats.state_dict())
+    assert np.array_equal(bytes_.greedy(data["state"], 1), floats.greedy(seen["state"], 1))
+
+
+def test_whole_numbers_once_seen_do_not_cut_what_is_seen_later(agent, rows):
+    mine = agent()
+    seen = rows(n=50)["state"]
+    mine.greedy(np.zeros_like(seen, np.int64), 1)
+    assert np.array_equal(mine.greedy(seen, 1), mine.q(seen, np.ones((1, 50), int)).argmax(-1))
+
+
+def test_the_same_arrays_may_be_cut_into_other_minibatches(agent, rows, same):
+    data, weight = rows(n=12), np.ones((1, 12), np.float32)
+    mine, other = agent(), agent()
+    for steps in (3, 4, 2):
+        mine.update(data, weight, steps, 1e-3)
+        other.update({name: column.copy() for name, column in data.items()}, weight, steps, 1e-3)
+    assert same(mine.state_dict(), other.state_dict())
+
+
 def test_greedy_actions_are_the_best_valid_ones_and_draw_nothing(agent, rows, same):
     mine = agent((0, 1), noisy=True)
     obs, before = rows((0, 1), n=50)["state"], mine.state_dict()

@@ -162,6 +162,17 @@ def test_one_step_is_the_row_itself_and_the_discount():
             assert np.array_equal(finished[name], values[active].astype(dtype))
 
 
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("active", [None, np.array([True, True, False])])
+def test_what_was_made_for_one_row_may_be_changed_without_changing_the_next(n, active):
+    nstep = NStep(n, 0.9, 3)
+    for number in range(4):
+        rows, env = nstep.push(step(number, [1, 2, 3], [True] * 3), active)
+        assert env.tolist() == ([0, 1, 2] if active is None else [0, 1])
+        assert rows["discount"].tolist() == pytest.approx([0.9] * len(env))
+        rows["discount"][:], env[:] = 0, 7
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 7])
 @pytest.mark.parametrize("num_envs", [1, 4])
 @pytest.mark.parametrize("cuts", [0.0, 0.3])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from buffers import Column, ReplayBuffer, ReservoirBuffer
+from buffers import Column, CoresetBuffer, ReplayBuffer, ReservoirBuffer
 
 
 def actions(buffer):
@@ -144,6 +144,21 @@ def test_a_new_idea_overrides_one_function(make_rows, shape, assert_whole, kind,
         assert buffer.add(make_rows(first, 6)).tolist() == [-1, -1, -1, -1, 0, -1]
         assert actions(buffer) == [first + 4]
     assert_whole(buffer.read([0]))
+
+
+@pytest.mark.parametrize("kind", [ReplayBuffer, ReservoirBuffer, CoresetBuffer])
+@pytest.mark.parametrize("function", ["_admit", "_put"])
+def test_a_new_idea_is_asked_about_rows_that_come_alone(make_rows, shape, kind, function):
+    asked = []
+
+    def own(self, *given):
+        asked.append(given[-1].n)
+        return getattr(kind, function)(self, *given)
+
+    buffer = type("Own", (kind,), {function: own})(4, **shape)
+    for first in range(9):
+        buffer.add(make_rows(first, 1))
+    assert asked == [1] * 9
 
 
 def test_a_ring_that_was_just_cleared_does_not_say_that_all_fits(shape, make_rows):

@@ -1,5 +1,6 @@
 """Episodes of many copies of a task: seeded one by one, never mixed up, restored exactly."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -189,12 +190,33 @@ def test_an_episode_of_any_length_is_restored(steps):
     assert_same_state(restored.state_dict(), original.state_dict())
 
 
+def test_an_episode_that_does_not_end_takes_a_few_bytes_a_step():
+    envs, action, steps = make(clock(), num_envs=1), np.zeros(1, int), 4_000
+    envs.step(action)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for _ in range(steps):
+        envs.step(action)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / steps < 10
+
+
 def test_an_environment_not_determined_by_its_seed_is_refused():
     envs = make(clock(fickle=True, ends=3))
     for _ in range(4):  # the second episode shows what happened in the first
         envs.step(np.zeros(2, int))
     with pytest.raises(ValueError, match="clock is not determined by its seed and actions"):
         make(clock(fickle=True, ends=3)).load_state_dict(envs.state_dict())
+
+
+@pytest.mark.parametrize("ends", [3, 5])  # before where the saved one was, and right there
+def test_an_episode_that_ends_as_it_is_played_again_is_not_the_same(ends):
+    envs = make(clock())
+    for _ in range(5):
+        envs.step(np.zeros(2, int))
+    with pytest.raises(ValueError, match="clock is not determined by its seed and actions"):
+        make(clock(ends=ends)).load_state_dict(envs.state_dict())
 
 
 def test_another_seed_is_not_taken_for_the_same_episodes():
