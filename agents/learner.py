@@ -56,7 +56,7 @@ class Learner:
     def see(self, state: LearnerState, obs: Tensor, task: Tensor) -> Tensor:
         """Raw observations as the network sees them, [batch, *shape]."""
         if not self.scaled:
-            return obs.float()  # images of 0 and 1 are bytes
+            return obs.to(state["obs_mean"].dtype)  # images of 0 and 1 are bytes
         limit = scales.CLIP if self.options.normalize_observations else torch.inf
         return scales.normalize(state, obs, self.model.context(task), limit)
 
