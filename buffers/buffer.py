@@ -149,7 +149,17 @@ class Buffer(StoredRows):
         return f"all {self._added:,} rows offered fit into {self._capacity:,}: none was given up"
 
     def shrink(self, capacity: int) -> None:
-        """Hold `capacity` rows from now on; which of them stay, the rule of the buffer decides."""
+        """Hold `capacity` rows from now on; which of them stay, the rule of the buffer decides.
+
+        Raises:
+            ValueError: it is none, or more than now. The buffer then stays as it was.
+            NotImplementedError: a buffer of this kind cannot shrink.
+        """
+        if not 1 <= capacity <= self._capacity:
+            raise ValueError(f"capacity {capacity}: choose from 1 to {self._capacity}, as now")
+        self._shrink(capacity)
+
+    def _shrink(self, capacity: int) -> None:
         kept = self._keep(min(capacity, len(self)))
         self._storage.move(kept)
         self._capacity = capacity
@@ -214,7 +224,7 @@ class Buffer(StoredRows):
 
     def _keep(self, rows: int) -> np.ndarray:
         """Slots of the `rows` rows that stay when the buffer shrinks, in their new order."""
-        raise NotImplementedError
+        raise NotImplementedError(f"a {type(self).__name__} cannot shrink; make a smaller one")
 
     def _moved(self, kept: np.ndarray) -> None:
         """Take note that the row of slot kept[i] is in slot i now and all others are gone."""

@@ -172,14 +172,14 @@ class EpisodeReservoir(Buffer):
     def _number(self, born: np.ndarray) -> None:
         self._running.number(self._batch, born)
 
-    def shrink(self, capacity: int) -> None:
-        """Hold `capacity` rows from now on: longer episodes go, then those of the highest keys."""
+    def _shrink(self, capacity: int) -> None:
+        """Longer episodes go, then those of the highest keys."""
         for key in [key for key, slots in self._kept.items() if len(slots) > capacity]:
             self._used[self._kept.pop(key)] = False
         self._lengths = {length for length in self._lengths if length <= capacity}
         self._recount()
         self._make_room(capacity)
-        super().shrink(capacity)
+        super()._shrink(capacity)
 
     def _recount(self) -> None:
         """Derive what follows from the kept episodes and the lengths so far."""

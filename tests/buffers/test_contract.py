@@ -11,6 +11,7 @@ from scipy.stats import chisquare
 
 from buffers import (
     BUFFERS,
+    Buffer,
     Column,
     EpisodeReservoir,
     HybridBuffer,
@@ -503,3 +504,24 @@ def test_a_capacity_of_nothing_and_a_column_twice_are_refused(make):
         kind(4, state=Column((2,)), extra={"task": Column()})
     with pytest.raises(ValueError, match="'q'"):
         kind(4, state=Column((2,)), extra={"q": Column((), object)})
+
+
+def test_a_buffer_shrinks_or_says_that_it_cannot_and_nothing_changes(
+    make, filled, make_rows, assert_equal
+):
+    buffer = filled(make())
+    if not isinstance(buffer, Buffer):
+        pytest.skip("a mixture does not shrink; its parts may")
+    before = buffer.state_dict()
+    for capacity in (0, -1, buffer.capacity + 1):
+        with pytest.raises(ValueError, match=rf"^capacity {capacity}: choose from 1 to .*\Z"):
+            buffer.shrink(capacity)
+    try:
+        buffer.shrink(5)
+    except NotImplementedError as error:
+        assert "cannot shrink" in str(error)
+        assert_equal(buffer.state_dict(), before)
+        return
+    assert len(buffer) <= buffer.capacity == 5
+    buffer.add(make_rows(100, 40))
+    assert len(buffer.rows()) == len(buffer) <= 5
