@@ -7,7 +7,6 @@ import numpy as np
 
 from buffers.buffer import Buffer, Common
 from buffers.columns import Column, Memory, Sample
-from buffers.places import one_slot
 from buffers.rows import Rows
 
 __all__ = ["Column", "Memory", "ReplayBuffer", "Sample"]
@@ -35,15 +34,9 @@ class ReplayBuffer(Buffer):
             self.clear()
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-        if not (self._rings and type(rows) is Rows and rows.n == 1):
-            return super()._insert(rows)
-        slot = self._added % self._capacity  # as `_insert_one`, in a call less
-        self._storage.put_one(slot, rows, self.seen)
-        self.seen += 1
-        self._added += 1
-        if self._in_files:
-            self._storage.commit(self.seen, self._added)
-        return one_slot(slot)
+        if self._rings and type(rows) is Rows and rows.n == 1:
+            return self._insert_one(self._added % self._capacity, rows)
+        return super()._insert(rows)
 
     def _admit(self, rows: Rows) -> np.ndarray:
         first = self._added % self._capacity
