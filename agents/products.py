@@ -59,10 +59,10 @@ def mkl_is_slow() -> bool:
     """Whether this is a processor of AMD's that computes 512 bits at once, and oneDNN is there."""
     wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
     try:
-        amd = is_zen_5(Path("/proc/cpuinfo").read_text())
+        whole = is_zen_5(Path("/proc/cpuinfo").read_text())
     except OSError:
-        amd = False
-    return wide and amd and torch.backends.mkldnn.is_available()
+        whole = False
+    return wide and whole and torch.backends.mkldnn.is_available()
 
 
 def is_zen_5(cpuinfo: str) -> bool:

@@ -84,14 +84,16 @@ class TaskEnvs:
         self._check("an observation", next_obs)
         self._check("a reward", reward)
         ended = terminated | truncated
-        if np.count_nonzero(ended):
-            episode = self._episode + ended
-            self.obs = self._restart(ended, episode, next_obs)
-            self._episode, truncated = episode, truncated & ~terminated
-        else:
+        if not np.count_nonzero(ended):
+            self._remember(action)
             self.obs = next_obs
-        self._remember(action, ended)
-        return next_obs, reward, terminated, truncated
+            return next_obs, reward, terminated, truncated
+        episode = self._episode + ended
+        self.obs = self._restart(ended, episode, next_obs)
+        self._remember(action)
+        self._forget(ended)
+        self._episode = episode
+        return next_obs, reward, terminated, truncated & ~terminated
 
     def close(self) -> None:
         """Closes the environments."""
@@ -177,10 +179,11 @@ class TaskEnvs:
         """Actions since the oldest running episode began, int32 `[steps, num_envs]`."""
         return np.frombuffer(bytes(self._played), np.int32).reshape(-1, self.num_envs)
 
-    def _remember(self, action: np.ndarray, ended: np.ndarray) -> None:
+    def _remember(self, action: np.ndarray) -> None:
         self._played += action.astype(np.int32).tobytes()
-        if not np.count_nonzero(ended):
-            return
+
+    def _forget(self, ended: np.ndarray) -> None:
+        """Drops the actions that were before every running episode, as some ended."""
         step = 4 * self.num_envs  # bytes
         self._began[ended] = len(self._played) // step
         if oldest := int(self._began.min()):
