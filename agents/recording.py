@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -47,14 +48,15 @@ class Recording:
             recorded = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)
             graph = shorten(recorded(*(trees[number][name] for number, name in places)))
         self._graph = graph
-        self._inputs, self._unchanged, ends = _pruned(graph, places)
-        self._examples = self._given(trees)
-        names = [[n for at, n in self._inputs if at == number] for number in range(len(trees))]
+        inputs, unchanged, ends = _pruned(graph, places)
+        self._inputs, self._unchanged = _Places(inputs), _Places(unchanged)
+        self._examples = self._inputs.of(trees)
+        names = [[n for at, n in inputs if at == number] for number in range(len(trees))]
         self._names = names
         self._forms = [_form(tree, own) for tree, own in zip(trees, names, strict=True)]
         numbers = iter(ends)
-        self._results = [{name: next(numbers) for name in names} for names in shape_of_results]
-        self.goes_on = trees[0].keys() == self._results[0].keys()
+        self._results = [(own, _several([next(numbers) for _ in own])) for own in shape_of_results]
+        self.goes_on = trees[0].keys() == {*shape_of_results[0]}
         self._operations: Operations = self._graph
 
     def fits(self, trees: tuple[Tree, ...], known: tuple[Tree, ...]) -> bool:
@@ -71,9 +73,10 @@ class Recording:
 
     def play(self, trees: tuple[Tree, ...]) -> tuple[Tree, ...]:
         """The function's results for arguments that fit."""
-        tensors = self._operations(*self._given(trees))
-        tensors = [*tensors, *(trees[number][name] for number, name in self._unchanged)]
-        return tuple({name: tensors[end] for name, end in ends.items()} for ends in self._results)
+        tensors = [*self._operations(*self._inputs.of(trees)), *self._unchanged.of(trees)]
+        return tuple(
+            [dict(zip(names, ends(tensors), strict=True)) for names, ends in self._results]
+        )
 
     def interpret(self) -> None:
         """From now on runs the operations in PyTorch's interpreter, in place of Python's.
@@ -106,12 +109,37 @@ class Recording:
             hand_over(self._graph)
             rewrite(self._graph)
         with torch.no_grad():
+            # Whoever plays this looks at the form of what is given: C++ need not look again.
+            options: dict[str, Any] = {"cpp_wrapper": on_cpu, "size_asserts": False}
             self._operations = torch._inductor.compile(
-                self._graph, [*self._examples], options={"cpp_wrapper": on_cpu}
+                self._graph, [*self._examples], options=options
             )
 
-    def _given(self, trees: tuple[Tree, ...]) -> list[Tensor]:
-        return [trees[number][name] for number, name in self._inputs]
+
+class _Places:
+    """Tensors in a tuple of trees, taken out of it by few calls.
+
+    Args:
+        places: Where they are, in the order of the trees.
+    """
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        trees = sorted({number for number, _ in places})
+        self._names = [(tree, _several([n for at, n in places if at == tree])) for tree in trees]
+
+    def of(self, trees: tuple[Tree, ...]) -> list[Tensor]:
+        """The tensors there."""
+        found: list[Tensor] = []
+        for number, names in self._names:
+            found += names(trees[number])
+        return found
+
+
+def _several(keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
+    """What takes the values of these keys out of a list or a dict, as a sequence."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda values: [values[key] for key in keys]
 
 
 def _pruned(graph: GraphModule, places: list[Place]) -> tuple[list[Place], list[Place], list[int]]:
