@@ -34,6 +34,7 @@ class Exploration:
         self.exploring = self._nobody
         self._starts, self._actions = np.empty((2, AHEAD, *shape))
         self._lengths = np.ones((AHEAD, *shape), np.int64)
+        self._lowest = [0.0] * AHEAD  # of each of these steps' `_starts`
         self._next = AHEAD  # of the steps drawn ahead, the first not used
         self._before = self._states()  # of the generators, before these were drawn
 
@@ -51,11 +52,10 @@ class Exploration:
         if self._next == AHEAD:
             self._draw()
         now, self._next = self._next, self._next + 1
-        start = self._starts[now] < epsilon
-        if not (np.count_nonzero(start) or np.count_nonzero(self._left)):
+        if self._lowest[now] >= epsilon and not np.count_nonzero(self._left):
             self.exploring = self._nobody
             return greedy
-        start &= self._left == 0
+        start = (self._starts[now] < epsilon) & (self._left == 0)
         if np.count_nonzero(start):
             drawn = (self._actions[now] * num_actions).astype(np.int64)
             self._action = np.where(start, drawn, self._action)
@@ -92,6 +92,7 @@ class Exploration:
             if self._longest > 1:
                 drawn = rng.zipf(2.0, (AHEAD, envs))
                 self._lengths[:, member] = np.minimum(drawn, self._longest)
+        self._lowest = self._starts.min((1, 2)).tolist()
 
     def _states(self) -> list[Any]:
         return [rng.bit_generator.state for rng in self._rngs]

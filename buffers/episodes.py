@@ -13,6 +13,7 @@ from buffers.running import RunningEpisodes
 from buffers.state import check_array, check_counters
 
 NO_SLOTS = np.zeros(0, np.int64)
+EPISODE_MARKS = ("episode", "last")  # the columns of `episode_marks`
 
 
 class EpisodeReservoir(Buffer):
@@ -250,5 +251,5 @@ def episode_marks(ended: np.ndarray, wanted: Collection[str]) -> dict[str, np.nd
         ended: where the step is the last of its episode, bool [envs].
         wanted: names of columns.
     """
-    marks = {"episode": np.arange(len(ended)), "last": ended}
+    marks = dict(zip(EPISODE_MARKS, (np.arange(len(ended)), ended), strict=True))
     return {name: values for name, values in marks.items() if name in wanted}

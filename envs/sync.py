@@ -25,7 +25,7 @@ class SyncEnvs(SyncVectorEnv):
             ValueError: An observation has another shape than its space.
             TypeError: An observation is of another kind than its space, such as fractions of bytes.
         """
-        if np.count_nonzero(self._autoreset_envs):
+        if any(self._autoreset_envs.tolist()):
             over = np.flatnonzero(self._autoreset_envs).tolist()
             raise gym.error.ResetNeeded(f"reset the copies {over} first")
         reward = np.empty(self.num_envs)

@@ -11,6 +11,7 @@ from envs.spaces import SharedSpace
 from envs.task import Task
 
 FEW = 40  # values that are summed sooner in Python than in NumPy
+NO_REWARD = np.empty(0, np.float32)
 
 
 class NonFiniteData(ArithmeticError):
@@ -81,10 +82,9 @@ class TaskEnvs:
         raw, reward, terminated, truncated, _ = self._envs.step(action + self._first_action)
         next_obs = self._encode(raw)
         reward = reward.astype(np.float32)
-        self._check("an observation", next_obs)
-        self._check("a reward", reward)
+        self._check(next_obs, reward)
         ended = terminated | truncated
-        if not np.count_nonzero(ended):
+        if not any(ended.tolist()):
             self._remember(action)
             self.obs = next_obs
             return next_obs, reward, terminated, truncated
@@ -168,12 +168,15 @@ class TaskEnvs:
             seeds[env] = self._seed(env, int(episode[env]))
         raw, _ = self._envs.reset(seed=seeds, options={"reset_mask": wanted})
         obs = self._encode(raw)
-        self._check("an observation", obs[wanted])
+        self._check(obs[wanted])
         return obs
 
-    def _check(self, what: str, values: np.ndarray) -> None:
-        if values.dtype.kind == "f" and not _all_finite(values):
-            raise NonFiniteData(f"{self.task.name} gave {what} that is NaN or infinite")
+    def _check(self, obs: np.ndarray, reward: np.ndarray = NO_REWARD) -> None:
+        if obs.size <= FEW and math.isfinite(sum(obs.ravel().tolist(), sum(reward.tolist()))):
+            return
+        for what, values in (("an observation", obs), ("a reward", reward)):
+            if values.dtype.kind == "f" and not _all_finite(values):
+                raise NonFiniteData(f"{self.task.name} gave {what} that is NaN or infinite")
 
     def _actions(self) -> np.ndarray:
         """Actions since the oldest running episode began, int32 `[steps, num_envs]`."""
@@ -196,6 +199,4 @@ class TaskEnvs:
 
 def _all_finite(values: np.ndarray) -> bool:
     # A sum tells in most cases; it may be infinite though no value is.
-    if values.size <= FEW:
-        return math.isfinite(sum(values.ravel().tolist()))
     return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())

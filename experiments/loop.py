@@ -7,12 +7,13 @@ import numpy as np
 
 from agents.schedules import linear
 from buffers import Sample
-from buffers.episodes import episode_marks
+from buffers.episodes import EPISODE_MARKS, episode_marks
 from buffers.views import duplicates, effective_size
 from experiments.interference import is_due, watched
 from experiments.run import Run
 
 Look = Callable[[Run], None]
+NOT_WATCHED = nullcontext()
 END_OF_TASK_ROWS = 1_024  # what methods that measure a task at its end are given of it
 
 
@@ -30,7 +31,8 @@ def learn_task(run: Run, look: Look) -> None:
     config, agent, memories, clock = run.config, run.agent, run.memories, run.clock
     task, envs = run.stage.task, run.envs
     assert envs is not None
-    scales_move = run.scales_move
+    scales_move = run.scales_move and (config.normalize_observations or config.scale_rewards)
+    marks = memories.columns.keys() & EPISODE_MARKS
     seen = run.per_member(envs.obs)
     tasks = np.full(len(envs.obs), task, np.int32)
     while clock.step < run.stage.steps:
@@ -46,18 +48,19 @@ def learn_task(run: Run, look: Look) -> None:
             agent.observe(seen, run.per_member(reward), run.per_member(ended), task, adapt)
         seen = run.per_member(envs.obs)
         row = transition(obs, action, reward, next_obs, terminated, truncated, tasks)
-        row |= episode_marks(ended, memories.columns)
+        if marks:
+            row |= episode_marks(ended, marks)
         cut = agent.exploration.exploring.reshape(-1) if config.cut_at_exploration else None
         memories.add(*run.nstep.push(row, cut=cut))
         clock.step += config.num_envs
         run.episode_return += reward
-        if np.count_nonzero(ended):
+        if any(ended.tolist()):
             end_episodes(run, ended)
         clock.mark("storing")
         if steps := updates_due(run):
             sample = memories.sample(steps * config.batch_size)
             clock.mark("sampling")
-            with watched(run) if is_due(run) else nullcontext():
+            with watched(run) if is_due(run) else NOT_WATCHED:
                 td_error, info = agent.update(
                     sample.data, sample.weight, steps, step_size(run), then=(seen, task)
                 )

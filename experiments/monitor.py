@@ -65,20 +65,21 @@ class Monitor:
         """After every step of the environments."""
         config = run.config
         self.screen.step(run)
-        if self._due(config.log_interval):
+        total = run.clock.total
+        if self._due(config.log_interval, total):
             self._log()
         in_stage = run.clock.step < run.stage.steps
-        if in_stage and self._due(config.eval_interval):
+        if in_stage and self._due(config.eval_interval, total):
             self._evaluate()
         if self.asked_to_stop:
             raise Stopped(f"after {run.clock.total:,} steps; {self._save()}")
-        if in_stage and self._due(config.checkpoint_interval):
+        if in_stage and self._due(config.checkpoint_interval, total):
             self._checkpoint()
         run.clock.mark("other")
 
-    def _due(self, interval: int) -> bool:
-        total, last = self.run.clock.total, self.run.clock.total - self.run.config.num_envs
-        return interval > 0 and total // interval > last // interval
+    def _due(self, interval: int, total: int) -> bool:
+        """Whether the last step reached or passed a multiple of the interval."""
+        return interval > 0 and total % interval < self.run.config.num_envs
 
     def _log(self) -> None:
         now, step = time.perf_counter(), self.run.clock.total
