@@ -17,6 +17,7 @@ KEEP = torch.ops.prims.inductor_force_stride_order.default  # a tensor in memory
 PRODUCTS = (aten.mm.default, aten.bmm.default)
 VIEWS = (aten.view.default, aten._unsafe_view.default)
 SHORT = 16  # numbers of a row; a product into shorter ones takes up to seven times as long
+TERMS = 8  # of each number of a product that is written out: less than calling for it takes
 FEW = 256  # numbers that are computed once and kept rather than computed beside each use
 
 
@@ -25,6 +26,9 @@ def rewrite(graph: GraphModule) -> None:
     for node in list(graph.graph.nodes):
         if node.target is aten.addmm.default and not node.kwargs:
             _part(graph.graph, node)
+    for node in list(graph.graph.nodes):
+        if node.target in PRODUCTS and _has_few_terms(node):
+            _spread(graph.graph, node)
     for node in list(graph.graph.nodes):
         if node.target in PRODUCTS and _is_better_turned(node):
             _turn(graph.graph, node)
@@ -49,6 +53,34 @@ def _part(graph: Graph, node: Node) -> None:
         node.replace_all_uses_with(_call(graph, aten.add.Tensor, kept, bias))
 
 
+def _has_few_terms(product: Node) -> bool:
+    return 0 < _value(product.args[0]).shape[-1] <= TERMS
+
+
+def _spread(graph: Graph, product: Node) -> None:
+    """Writes a product out as a sum of a few columns times rows, which what follows takes in."""
+    left, right = product.args
+    with graph.inserting_before(product):
+        if _value(right).stride(-1) != 1:  # rows that are read again and again, in one piece each
+            right = _contiguous(graph, right)
+            right = _call(graph, KEEP, right, right.meta["val"].stride())
+        made = _term(graph, left, right, 0)
+        for k in range(1, _value(left).shape[-1]):
+            made = _call(graph, aten.add.Tensor, made, _term(graph, left, right, k))
+    for user in list(product.users):
+        if user.target is KEEP:
+            user.replace_all_uses_with(made)
+    product.replace_all_uses_with(made)
+
+
+def _term(graph: Graph, left: Any, right: Any, k: int) -> Node:
+    """Column k of a matrix, or of each member's, times row k of another."""
+    column = _call(graph, aten.slice.Tensor, left, -1, k, k + 1)
+    return _call(
+        graph, aten.mul.Tensor, column, _call(graph, aten.slice.Tensor, right, -2, k, k + 1)
+    )
+
+
 def _is_better_turned(product: Node) -> bool:
     """Whether rather the product's transpose is made: to have long rows, or since that is used."""
     rows, columns = product.meta["val"].shape[-2:]
@@ -62,9 +94,7 @@ def _turn(graph: Graph, product: Node) -> None:
     with graph.inserting_before(product):
         right, left = (_turned(graph, factor) for factor in product.args)
         made = _call(graph, product.target, left, right)
-        back = _call(graph, aten.clone.default, _turned(graph, made))
-        back.kwargs = {"memory_format": torch.contiguous_format}
-        back.meta["val"] = back.meta["val"].contiguous()
+        back = _contiguous(graph, _turned(graph, made))
     for user in list(product.users):
         if _is_turn(user):
             user.replace_all_uses_with(made)
@@ -121,6 +151,20 @@ def _keep(graph: Graph, node: Node) -> None:
             with graph.inserting_after(made):
                 kept = _call(graph, aten.select.int, made, 0, 0)
     node.replace_all_uses_with(kept, delete_user_cb=lambda user: user is not made)
+
+
+def _contiguous(graph: Graph, matrix: Any) -> Node:
+    """The matrix with its rows one after the other in memory."""
+    copy = _call(graph, aten.clone.default, matrix)
+    copy.kwargs = {"memory_format": torch.contiguous_format}
+    copy.meta["val"] = copy.meta["val"].contiguous()
+    return copy
+
+
+def _value(node: Any) -> Tensor:
+    """What an operation gives, without its numbers."""
+    value: Tensor = node.meta["val"]
+    return value
 
 
 def _call(graph: Graph, target: Any, *args: Any) -> Node:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from agents.rewrites import KEEP, PRODUCTS, SHORT, rewrite
+from agents.rewrites import KEEP, PRODUCTS, SHORT, TERMS, rewrite
 
 aten = torch.ops.aten
 GENERATOR = torch.Generator().manual_seed(0)
@@ -43,6 +43,9 @@ def shapes_of_products(nodes):
         (lambda q, v: torch.bmm(q.transpose(0, 1), v) + 1, (CUBE, CUBE[:, :, :2])),
         (lambda q, v: torch.bmm(q, v).transpose(0, 1) + 1, (CUBE, CUBE[:, :, :2])),
         (lambda q, v: torch.bmm(q, v).transpose(-1, 1) + 1, (CUBE, CUBE)),
+        (lambda x, w, b: torch.addmm(b[:24], x[:, :3], w[:24, :3].t()).relu(), (X, W, BIAS)),
+        (lambda v, x: v @ v.t() @ x, (NARROW, W[:24])),
+        (lambda m: torch.bmm(m[:, :, :1], m[:, :1]).mT.reshape(3, -1), (MEMBERS,)),
         (lambda x: x + 1, (X,)),
         (lambda x, w: ((x.t() @ w).t() * 2).t().view(-1), (X, W)),
         (lambda x, w: ((x.t() @ w).t() + x[:24].t()).t().view(-1), (X, W)),
@@ -80,6 +83,22 @@ def test_a_product_has_long_rows_rather_than_short_ones(columns):
     assert shapes_of_products(rewritten(lambda x, v: x @ v, X, v)[1]) == [(columns, 32)]
     used_transposed = rewritten(lambda x, v: (v.t() @ x.t()).t() + 1, X, v)[1]
     assert shapes_of_products(used_transposed) == [(columns, 32)]
+
+
+@pytest.mark.parametrize("terms", [1, 2, TERMS])
+def test_a_product_of_few_terms_is_written_out(terms):
+    def linear(x, w, b):
+        return torch.addmm(b, x, w.t()).relu(), torch.bmm(x[None], w.t()[None])
+
+    nodes = rewritten(linear, X[:, :terms], W[:, :terms], BIAS)[1]
+    assert shapes_of_products(nodes) == []
+    between = [node.args[0].target for node in nodes if node.target is KEEP]
+    assert between == [aten.clone.default] * 2  # rows made long; what they make is not kept
+
+
+def test_a_product_of_more_terms_is_left_to_the_library():
+    nodes = rewritten(lambda x, w: x @ w.t(), X[:, : TERMS + 1], W[:, : TERMS + 1])[1]
+    assert shapes_of_products(nodes) == [(32, 32)]
 
 
 def test_few_numbers_that_scale_many_are_kept():
