@@ -1,7 +1,7 @@
 """Several buffers behind one interface, each with a share of every sample."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +18,22 @@ from buffers.slots import copied
 from buffers.views import contents
 
 Part = Union[Buffer, "MixtureBuffer"]
-Turn = tuple[int, tuple[np.ndarray, Batch]]  # a part, its rows of a sample, and room to draw them
+
+
+class Deal(NamedTuple):
+    """How the rows of a sample are dealt to the parts.
+
+    Attributes:
+        hands: of each part that gets some its number, how many, and their place in `rows`.
+        rows: drawn by the parts, those of one after those of the other.
+        numbers: of the part that draws each of them.
+        order: which of them is each row of the sample.
+    """
+
+    hands: list[tuple[int, int, Batch]]
+    rows: Batch
+    numbers: np.ndarray
+    order: np.ndarray
 
 
 class MixtureBuffer:
@@ -53,7 +68,8 @@ class MixtureBuffer:
         self._layout = Layout(self.columns)
         self._intake = Intake(self._layout)
         self._in_files: bool = any(part._in_files for part in self._parts)
-        self._turns: dict[tuple[int, ...], list[Turn]] = {}
+        self._count = np.array(len(parts))  # NumPy multiplies by an array in half the time
+        self._deals: dict[tuple[int, ...], Deal] = {}
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._parts)
@@ -118,45 +134,69 @@ class MixtureBuffer:
         return any(part._corrects() for part in self._parts)
 
     def _sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
-        turns = self._turns_of(n)
-        if len(turns) == 1:
-            return self._sample_of(turns[0][0], n, out)
-        whole = out if isinstance(out, Batch) and out.fits(self._layout, n) else self.batch(n)
-        index, weight = np.empty(n, np.int64), np.empty(n, np.float32)
-        for number, (rows, hand) in turns:
-            own = self._parts[number]._sample(len(rows), hand)
-            index[rows] = own.index * len(self._parts) + number
-            weight[rows] = own.weight
-            for target, values in zip(whole.records, hand.records, strict=True):
-                target[rows] = values
-        data = whole.columns()
-        if out is not None and out is not whole:
-            data = copied(data, flat(out))
-        return Sample(nested(data) if self._layout.nested else data, index, weight)
+        deal = self._deal(n)
+        if len(deal.hands) == 1:
+            return self._sample_of(deal.hands[0][0], n, out)
+        for number, rows, hand in deal.hands:
+            hand.keep(self._parts[number]._sample(rows, hand))
+        fits = isinstance(out, Batch) and out.fits(self._layout, n)
+        whole = out if isinstance(out, Batch) and fits else self.batch(n)
+        sample = self._collected(deal, whole)
+        if out is None or fits:
+            return sample
+        data = copied(whole.columns(), flat(out))
+        return sample._replace(data=nested(data) if self._layout.nested else data)
+
+    def _collected(self, deal: Deal, whole: Batch) -> Sample:
+        """Put the rows that the parts have drawn into the order of the sample."""
+        drawn, sample, order = deal.rows.sample(), whole.sample(), deal.order
+        np.multiply(drawn.index, self._count, out=drawn.index)
+        np.add(drawn.index, deal.numbers, out=drawn.index)
+        pairs = zip((*deal.rows.records, *drawn[1:]), (*whole.records, *sample[1:]), strict=True)
+        for values, target in pairs:
+            values.take(order, out=target, mode="clip")  # the default would fill a copy of it
+        return sample
 
     def _sample_of(self, number: int, n: int, out: Mapping[str, np.ndarray] | None) -> Sample:
         """Draw all rows from one part."""
         own = self._parts[number]._sample(n, out)
-        return own._replace(index=own.index * len(self._parts) + number)
+        index = own.index * self._count
+        index += number
+        if isinstance(out, Batch) and own is out.kept:
+            own.index[...] = index
+            return own
+        return own._replace(index=index)
 
     def batch(self, n: int) -> Batch:
         """Return arrays, by column name, for `sample` to write `n` rows into again and again."""
         return self._layout.batch(n)
 
-    def _turns_of(self, n: int) -> list[Turn]:
-        """Deal `n` rows to the parts that get some; what was dealt once is dealt again."""
+    def _deal(self, n: int) -> Deal:
+        """Deal `n` rows to the parts that can be drawn from; what was dealt once is dealt again."""
         can = [part.drawable > 0 for part in self._parts]
         if not any(can):
             raise ValueError("cannot sample from an empty buffer; add rows first")
         key = (n, *can)
-        if key not in self._turns:
+        if key not in self._deals:
             shares = np.where(can, self._shares, 0.0)
             shares = shares if shares.any() else np.array(can, float)
-            dealt = enumerate(turns(shares / shares.sum(), n))
-            self._turns[key] = [
-                (number, (rows, self.batch(len(rows)))) for number, rows in dealt if len(rows)
-            ]
-        return self._turns[key]
+            self._deals[key] = self._dealt(turns(shares / shares.sum(), n))
+        return self._deals[key]
+
+    def _dealt(self, dealt: list[np.ndarray]) -> Deal:
+        """The deal in which each part gets those rows of the sample, ascending."""
+        counts = [len(rows) for rows in dealt]
+        ends = np.cumsum(counts).tolist()
+        n = ends[-1]
+        records = self.batch(n).records
+        whole = Batch(self._layout, records, np.empty(n, np.int64), np.empty(n, np.float32))
+        hands = [
+            (number, rows, whole.some(slice(end - rows, end)))
+            for number, (rows, end) in enumerate(zip(counts, ends, strict=True))
+            if rows
+        ]
+        numbers = np.repeat(np.arange(len(dealt)), counts)
+        return Deal(hands, whole, numbers, np.argsort(np.concatenate(dealt)))
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell each part how wrong the learner was on its rows at `index`, if one needs to know.

@@ -98,18 +98,19 @@ class Slots:
             for name, number, dtype, first in self.layout.places:
                 data[name] = taken[number].getfield(dtype, first)
             return data
-        if isinstance(out, Batch) and out.fits(self.layout, len(slots)):
-            return self._take_into(out, slots)
-        data = self._take_into(self.layout.batch(len(slots)), slots)
-        return data if out is None else copied(data, out)
+        fits = isinstance(out, Batch) and out.fits(self.layout, len(slots))
+        batch = out if fits else self.layout.batch(len(slots))
+        self.fill(batch, slots)
+        data = batch.columns()
+        return data if fits or out is None else copied(data, out)
 
-    def _take_into(self, batch: Batch, slots: np.ndarray) -> dict[str, np.ndarray]:
+    def fill(self, batch: Batch, slots: np.ndarray) -> None:
+        """Copy the rows in `slots` into a batch of as many rows that it fits."""
         if self._frames:
             self._frames.take(self._records, slots, batch.records)
         else:
             for raw, target in zip(self._records, batch.records):  # noqa: B905 (strict takes time)
                 raw.take(slots, out=target, mode="clip")  # the default would fill a copy of it
-        return batch.columns()
 
     def save(self, slots: np.ndarray) -> dict[str, Any]:
         """Copy the rows in `slots` into a flat dict."""

@@ -93,9 +93,9 @@ class Memories:
         """`n` rows of every member, `[members, n, ...]`, in arrays that the next call reuses."""
         if self._room is None or self._room.index.shape[1] != n:
             self._room = self._allocate(n)
-        for member, buffer in enumerate(self.buffers):
-            sample = buffer.sample(n, out=self._parts[member])
-            self._room.index[member], self._room.weight[member] = sample.index, sample.weight
+        for buffer, part in zip(self.buffers, self._parts):  # noqa: B905 (strict takes time)
+            if (sample := buffer.sample(n, out=part)) is not part.kept:
+                part.keep(sample)
         return self._room
 
     def spread(self, task: int, n: int) -> dict[str, np.ndarray]:
@@ -159,7 +159,9 @@ class Memories:
         """Room for `n` rows of every member; a row's columns lie side by side, as in a buffer."""
         shape, layout = (len(self.buffers), n), self._layout
         records = [np.empty(shape, raw.dtype) for raw in layout.batch(1).records]
-        members = range(len(self.buffers))
-        self._parts = [Batch(layout, [raw[k] for raw in records]) for k in members]
-        columns = layout.views(records)
-        return Sample(columns, np.empty(shape, np.int64), np.empty(shape, np.float32))
+        index, weight = np.empty(shape, np.int64), np.empty(shape, np.float32)
+        self._parts = [
+            Batch(layout, [raw[k] for raw in records], index[k], weight[k])
+            for k in range(len(self.buffers))
+        ]
+        return Sample(layout.views(records), index, weight)
