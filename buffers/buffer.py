@@ -131,10 +131,13 @@ class Buffer(StoredRows):
         return _tuple(Sample, (data, slots, self._weigh(slots)))  # half the time of `Sample(...)`
 
     def _sample_to(self, batch: Batch, kept: Sample) -> Sample:
-        """Draw into a batch, and its index and weight; what most kinds do there, in few calls."""
-        kind, index, weight = type(self), kept.index, kept.weight
-        if kind._draw is Buffer._draw:
-            uniform(self._rng, len(self), len(index), index)
+        """Draw into a batch, and its index and weight: what most kinds do there, in few calls."""
+        kind, (_, index, weight) = type(self), kept
+        if kind._draw is Buffer._draw:  # the same as there
+            drawn = batch.scratch
+            self._rng.random(out=drawn)
+            drawn *= _scalar(len(self))
+            index[...] = drawn
         else:
             index[...] = self._draw(len(index))
         self._storage.fill(batch, index)
@@ -248,19 +251,14 @@ class Buffer(StoredRows):
         """Take note that the row of slot kept[i] is in slot i now and all others are gone."""
 
 
-def uniform(
-    rng: np.random.Generator, below: float, n: int, out: np.ndarray | None = None
-) -> np.ndarray:
-    """Draw `n` whole numbers from 0 up to, but not including, `below`, int64 [n], into `out`.
+def uniform(rng: np.random.Generator, below: float, n: int) -> np.ndarray:
+    """Draw `n` whole numbers from 0 up to, but not including, `below`, int64 [n].
 
     In half the time of `Generator.integers`; a number's probability is off by less than 2**-53.
     """
     drawn = rng.random(n)
     drawn *= _scalar(below)
-    if out is None:
-        return drawn.astype(_INT64)
-    out[...] = drawn
-    return out
+    return drawn.astype(_INT64)
 
 
 _tuple = tuple.__new__

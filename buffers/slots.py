@@ -38,6 +38,7 @@ class Slots:
         self._last = np.iinfo(born.dtype).max
         self.nested = layout.nested
         self.data = layout.stored.views(records)
+        self._takes = [raw.take for raw in records]
         self._opaque = self.data | opaque_rows(self.data)
 
     def __getstate__(self) -> tuple[Any, ...]:  # views would come back as copies
@@ -109,8 +110,8 @@ class Slots:
         if self._frames:
             self._frames.take(self._records, slots, batch.records)
         else:
-            for raw, target in zip(self._records, batch.records):  # noqa: B905 (strict takes time)
-                raw.take(slots, out=target, mode="clip")  # the default would fill a copy of it
+            for take, target in zip(self._takes, batch.records):  # noqa: B905 (strict takes time)
+                take(slots, None, target, "clip")  # the default would fill a copy of it
 
     def save(self, slots: np.ndarray) -> dict[str, Any]:
         """Copy the rows in `slots` into a flat dict."""
