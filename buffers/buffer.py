@@ -131,20 +131,11 @@ class Buffer(StoredRows):
         return _tuple(Sample, (data, slots, self._weigh(slots)))  # half the time of `Sample(...)`
 
     def _sample_to(self, batch: Batch, kept: Sample) -> Sample:
-        """Draw into a batch, and its index and weight: what most kinds do there, in few calls."""
-        kind, (_, index, weight) = type(self), kept
-        if kind._draw is Buffer._draw:  # the same as there
-            drawn = batch.scratch
-            self._rng.random(out=drawn)
-            drawn *= _scalar(len(self))
-            index[...] = drawn
-        else:
-            index[...] = self._draw(len(index))
+        """Draw into a batch, its index and its weight."""
+        index = kept.index
+        index[...] = self._draw(len(index))
         self._storage.fill(batch, index)
-        if kind._weigh is Buffer._weigh:
-            weight.fill(1)
-        else:
-            weight[...] = self._weigh(index)
+        kept.weight[...] = self._weigh(index)
         return kept
 
     def batch(self, n: int) -> Batch:

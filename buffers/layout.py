@@ -103,7 +103,6 @@ class Batch(Mapping[str, Any]):
         records: the memory that the arrays share.
         kept: the sample that `sample` returns again and again, if index and weight have their place
             as well; None: they are new each time.
-        scratch: float64 [rows] for who draws into `kept`.
 
     Args:
         index: where `sample` writes the index of its rows, int64 [rows], given along with `weight`.
@@ -123,7 +122,6 @@ class Batch(Mapping[str, Any]):
         self._tree = nested(self._views) if layout.nested else self._views
         both = index is not None and weight is not None
         self.kept = Sample(self._tree, index, weight) if both else None
-        self.scratch = np.empty(len(records[0]) if both else 0)
 
     def __getitem__(self, name: str) -> Any:
         return self._tree[name]
