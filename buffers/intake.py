@@ -21,7 +21,9 @@ class Intake:
     def __init__(self, layout: Layout) -> None:
         self._layout, self._nested = layout, layout.nested
         self._form: _Form | None = None
-        self._alike = layout.columns  # of rows that were checked for another buffer
+        self._alike: Mapping[str, Column] = (
+            layout.columns
+        )  # of rows that were checked for another buffer
         self._n = 1  # rows of the last batch
         self._required = [name for name in layout.columns if root(name) in REQUIRED]
         self._expected = []

@@ -105,23 +105,20 @@ class Batch(Mapping[str, Any]):
             as well; None: they are new each time.
 
     Args:
-        index: where `sample` writes the index of its rows, int64 [rows], given along with `weight`.
-        weight: where it writes their weight, float32 [rows].
+        place: where `sample` writes index and weight of its rows, int64 and float32 [rows].
     """
 
     def __init__(
         self,
         layout: Layout,
         records: Records,
-        index: np.ndarray | None = None,
-        weight: np.ndarray | None = None,
+        place: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self.layout, self.records = layout, records
         self._like = layout
         self._views = layout.views(records)
         self._tree = nested(self._views) if layout.nested else self._views
-        both = index is not None and weight is not None
-        self.kept = Sample(self._tree, index, weight) if both else None
+        self.kept = None if place is None else Sample(self._tree, *place)
 
     def __getitem__(self, name: str) -> Any:
         return self._tree[name]
@@ -140,8 +137,9 @@ class Batch(Mapping[str, Any]):
 
     def some(self, which: slice | np.ndarray) -> "Batch":
         """Return some of the rows, with their part of index and weight."""
-        places = (None, None) if self.kept is None else (a[which] for a in self.kept[1:])
-        return Batch(self.layout, tuple(raw[which] for raw in self.records), *places)
+        kept = self.kept
+        place = None if kept is None else (kept.index[which], kept.weight[which])
+        return Batch(self.layout, tuple(raw[which] for raw in self.records), place)
 
     def keep(self, sample: Sample) -> None:
         """Have the index and the weight of a sample whose rows are here, if it has its own."""

@@ -1,7 +1,7 @@
 """Several buffers behind one interface, each with a share of every sample."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Union
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from buffers import state as saved
 from buffers.buffer import Buffer
 from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors, checked_index
+from buffers.deal import Deal, deal
 from buffers.intake import Intake
 from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
@@ -18,22 +19,6 @@ from buffers.slots import copied
 from buffers.views import contents
 
 Part = Union[Buffer, "MixtureBuffer"]
-
-
-class Deal(NamedTuple):
-    """How the rows of a sample are dealt to the parts.
-
-    Attributes:
-        hands: of each part that gets some its number, how many, and their place in `rows`.
-        rows: drawn by the parts, those of one after those of the other.
-        numbers: of the part that draws each of them.
-        order: which of them is each row of the sample.
-    """
-
-    hands: list[tuple[int, int, Batch]]
-    rows: Batch
-    numbers: np.ndarray
-    order: np.ndarray
 
 
 class MixtureBuffer:
@@ -70,6 +55,9 @@ class MixtureBuffer:
         self._in_files: bool = any(part._in_files for part in self._parts)
         self._count = np.array(len(parts))  # NumPy multiplies by an array in half the time
         self._deals: dict[tuple[int, ...], Deal] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_deals": {}}  # views would come back as copies
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._parts)
@@ -119,10 +107,10 @@ class MixtureBuffer:
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
-        count, index = len(self._parts), nowhere(rows.n)
-        for number in reversed(range(count)):
+        index = nowhere(rows.n)
+        for number in reversed(range(len(self._parts))):
             slots = self._parts[number]._insert(rows)
-            np.copyto(index, slots * count + number, where=slots > NONE)
+            np.copyto(index, slots * self._count + number, where=slots > NONE)
         self._seen += rows.n
         return index
 
@@ -134,25 +122,25 @@ class MixtureBuffer:
         return any(part._corrects() for part in self._parts)
 
     def _sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
-        deal = self._deal(n)
-        if len(deal.hands) == 1:
-            return self._sample_of(deal.hands[0][0], n, out)
-        for number, rows, hand in deal.hands:
+        dealt = self._deal(n)
+        if len(dealt.hands) == 1:
+            return self._sample_of(dealt.hands[0][0], n, out)
+        for number, rows, hand in dealt.hands:
             hand.keep(self._parts[number]._sample(rows, hand))
         fits = isinstance(out, Batch) and out.fits(self._layout, n)
         whole = out if isinstance(out, Batch) and fits else self.batch(n)
-        sample = self._collected(deal, whole)
+        sample = self._collected(dealt, whole)
         if out is None or fits:
             return sample
         data = copied(whole.columns(), flat(out))
         return sample._replace(data=nested(data) if self._layout.nested else data)
 
-    def _collected(self, deal: Deal, whole: Batch) -> Sample:
+    def _collected(self, dealt: Deal, whole: Batch) -> Sample:
         """Put the rows that the parts have drawn into the order of the sample."""
-        drawn, sample, order = deal.rows.sample(), whole.sample(), deal.order
+        drawn, sample, order = dealt.rows.sample(), whole.sample(), dealt.order
         np.multiply(drawn.index, self._count, out=drawn.index)
-        np.add(drawn.index, deal.numbers, out=drawn.index)
-        pairs = zip((*deal.rows.records, *drawn[1:]), (*whole.records, *sample[1:]), strict=True)
+        np.add(drawn.index, dealt.numbers, out=drawn.index)
+        pairs = zip((*dealt.rows.records, *drawn[1:]), (*whole.records, *sample[1:]), strict=True)
         for values, target in pairs:
             values.take(order, out=target, mode="clip")  # the default would fill a copy of it
         return sample
@@ -180,23 +168,8 @@ class MixtureBuffer:
         if key not in self._deals:
             shares = np.where(can, self._shares, 0.0)
             shares = shares if shares.any() else np.array(can, float)
-            self._deals[key] = self._dealt(turns(shares / shares.sum(), n))
+            self._deals[key] = deal(self._layout, shares / shares.sum(), n)
         return self._deals[key]
-
-    def _dealt(self, dealt: list[np.ndarray]) -> Deal:
-        """The deal in which each part gets those rows of the sample, ascending."""
-        counts = [len(rows) for rows in dealt]
-        ends = np.cumsum(counts).tolist()
-        n = ends[-1]
-        records = self.batch(n).records
-        whole = Batch(self._layout, records, np.empty(n, np.int64), np.empty(n, np.float32))
-        hands = [
-            (number, rows, whole.some(slice(end - rows, end)))
-            for number, (rows, end) in enumerate(zip(counts, ends, strict=True))
-            if rows
-        ]
-        numbers = np.repeat(np.arange(len(dealt)), counts)
-        return Deal(hands, whole, numbers, np.argsort(np.concatenate(dealt)))
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell each part how wrong the learner was on its rows at `index`, if one needs to know.
@@ -308,18 +281,3 @@ class MixtureBuffer:
         self._seen = state["seen"]
         for name, part in saved.unprefixed(state, self.parts).items():
             self.parts[name]._load_state(part)
-
-
-def turns(shares: np.ndarray, n: int) -> list[np.ndarray]:
-    """Deal `n` rows to parts, each row to the part that is furthest behind its share.
-
-    Returns:
-        For each part the rows that are its own, ascending.
-    """
-    given = np.zeros(len(shares))
-    dealt = np.empty(n, np.int64)
-    for row in range(n):
-        behind = np.round((row + 1) * shares - given, 9)  # 0.1 * 3 is not 0.3: ties need rounding
-        dealt[row] = np.argmax(behind)
-        given[dealt[row]] += 1
-    return [np.flatnonzero(dealt == part) for part in range(len(shares))]

@@ -99,11 +99,12 @@ class Slots:
             for name, number, dtype, first in self.layout.places:
                 data[name] = taken[number].getfield(dtype, first)
             return data
-        fits = isinstance(out, Batch) and out.fits(self.layout, len(slots))
-        batch = out if fits else self.layout.batch(len(slots))
+        if isinstance(out, Batch) and out.fits(self.layout, len(slots)):
+            self.fill(out, slots)
+            return out.columns()
+        batch = self.layout.batch(len(slots))
         self.fill(batch, slots)
-        data = batch.columns()
-        return data if fits or out is None else copied(data, out)
+        return batch.columns() if out is None else copied(batch.columns(), out)
 
     def fill(self, batch: Batch, slots: np.ndarray) -> None:
         """Copy the rows in `slots` into a batch of as many rows that it fits."""

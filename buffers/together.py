@@ -38,7 +38,7 @@ class Together:
         self._held: list[int] = []  # rows of each buffer, as in `_rows`
         # Each buffer and its parts of all arrays, which to cut out takes longer than to fill.
         self._each = [
-            (buffer, Batch(layout, [raw[k] for raw in records], index[k], weight[k]), drawn, own)
+            (buffer, Batch(layout, [raw[k] for raw in records], (index[k], weight[k])), drawn, own)
             for k, (buffer, drawn, own) in enumerate(zip(buffers, self._drawn, index, strict=True))
         ]
         self._alike = all(_is_plain(buffer, part, n) for buffer, part, *_ in self._each)
