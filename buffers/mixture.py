@@ -148,12 +148,11 @@ class MixtureBuffer:
     def _sample_of(self, number: int, n: int, out: Mapping[str, np.ndarray] | None) -> Sample:
         """Draw all rows from one part."""
         own = self._parts[number]._sample(n, out)
-        index = own.index * self._count
-        index += number
-        if isinstance(out, Batch) and own is out.kept:
-            own.index[...] = index
-            return own
-        return own._replace(index=index)
+        kept = isinstance(out, Batch) and own is out.kept
+        index = np.multiply(own.index, self._count, out=own.index if kept else None)
+        if number:
+            index += number
+        return own if kept else own._replace(index=index)
 
     def batch(self, n: int) -> Batch:
         """Return arrays, by column name, for `sample` to write `n` rows into again and again."""
