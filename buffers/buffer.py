@@ -110,7 +110,8 @@ class Buffer(StoredRows):
         Args:
             n: number of rows.
             out: arrays [n, *shape] by column name to write into, other columns are not read; or
-                what `batch` returns, which costs less than new arrays.
+                what `batch` returns, which costs less than new arrays; or a `Batch` that has a
+                place for the index and the weight too, which costs least.
 
         Raises:
             ValueError: nothing is stored, or `out` has an unknown column or a wrong shape or dtype.
@@ -122,9 +123,20 @@ class Buffer(StoredRows):
         """Draw as a part of a larger sample, whose weights are bounded together."""
         if not self.drawable:
             raise ValueError(self._nothing_to_draw)
-        slots, storage = self._draw(n), self._storage
+        storage = self._storage
+        if type(out) is Batch and out.kept and out.fits(storage.layout, n):
+            return self._sample_to(out, out.kept)
+        slots = self._draw(n)
         data = self._take(slots, out) if storage.nested else storage.take(slots, out)
         return _tuple(Sample, (data, slots, self._weigh(slots)))  # half the time of `Sample(...)`
+
+    def _sample_to(self, batch: Batch, kept: Sample) -> Sample:
+        """Draw into a batch, its index and its weight."""
+        index = kept.index
+        index[...] = self._draw(len(index))
+        self._storage.fill(batch, index)
+        kept.weight[...] = self._weigh(index)
+        return kept
 
     def batch(self, n: int) -> Batch:
         """Return arrays, by column name, for `sample` to write `n` rows into again and again."""

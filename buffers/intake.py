@@ -21,6 +21,9 @@ class Intake:
     def __init__(self, layout: Layout) -> None:
         self._layout, self._nested = layout, layout.nested
         self._form: _Form | None = None
+        self._alike: Mapping[str, Column] = (
+            layout.columns
+        )  # of rows that were checked for another buffer
         self._n = 1  # rows of the last batch
         self._required = [name for name in layout.columns if root(name) in REQUIRED]
         self._expected = []
@@ -41,8 +44,12 @@ class Intake:
             ValueError: a column is unknown, missing, or not what `checked_values` accepts.
         """
         # Not isinstance, which for what is no `Rows` asks the class of mappings first.
-        if type(rows) is Rows and rows.columns == self._layout.columns:
-            return rows
+        if type(rows) is Rows:
+            if rows.columns is self._alike:
+                return rows
+            if rows.columns == self._layout.columns:
+                self._alike = rows.columns  # to compare them takes as long as to store a row
+                return rows
         if self._nested:
             rows = flat(rows)
         if self._form is not None and (taken := self._form.take(rows)) is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from buffers.columns import Column, must_be_finite
+from buffers.columns import Column, Sample, must_be_finite
 from buffers.nested import nested
 
 Records = Sequence[np.ndarray]  # [rows] each; opaque, as NumPy copies structured ones by field
@@ -101,13 +101,24 @@ class Batch(Mapping[str, Any]):
     Attributes:
         layout: of the records.
         records: the memory that the arrays share.
+        kept: the sample that `sample` returns again and again, if index and weight have their place
+            as well; None: they are new each time.
+
+    Args:
+        place: where `sample` writes index and weight of its rows, int64 and float32 [rows].
     """
 
-    def __init__(self, layout: Layout, records: Records) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        records: Records,
+        place: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
         self.layout, self.records = layout, records
         self._like = layout
         self._views = layout.views(records)
         self._tree = nested(self._views) if layout.nested else self._views
+        self.kept = None if place is None else Sample(self._tree, *place)
 
     def __getitem__(self, name: str) -> Any:
         return self._tree[name]
@@ -125,8 +136,23 @@ class Batch(Mapping[str, Any]):
         return layout is self._like and len(self.records[0]) == rows
 
     def some(self, which: slice | np.ndarray) -> "Batch":
-        """Return some of the rows."""
-        return Batch(self.layout, tuple(raw[which] for raw in self.records))
+        """Return some of the rows, with their part of index and weight."""
+        kept = self.kept
+        place = None if kept is None else (kept.index[which], kept.weight[which])
+        return Batch(self.layout, tuple(raw[which] for raw in self.records), place)
+
+    def keep(self, sample: Sample) -> None:
+        """Have the index and the weight of a sample whose rows are here, if it has its own."""
+        if self.kept is not None and sample is not self.kept:
+            self.kept.index[...], self.kept.weight[...] = sample.index, sample.weight
+
+    def sample(self) -> Sample:
+        """Return the kept sample or a new one; its index and weight are still to be written."""
+        if self.kept is not None:
+            return self.kept
+        rows, data = len(self.records[0]), self._views
+        data = nested(data) if self.layout.nested else data.copy()
+        return Sample(data, np.empty(rows, np.int64), np.empty(rows, np.float32))
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return the arrays by name, of columns in dicts by their path."""

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from buffers import state as saved
 from buffers.buffer import Buffer
 from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors, checked_index
+from buffers.deal import Deal, deal
 from buffers.intake import Intake
 from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
@@ -18,7 +19,6 @@ from buffers.slots import copied
 from buffers.views import contents
 
 Part = Union[Buffer, "MixtureBuffer"]
-Turn = tuple[int, tuple[np.ndarray, Batch]]  # a part, its rows of a sample, and room to draw them
 
 
 class MixtureBuffer:
@@ -53,7 +53,11 @@ class MixtureBuffer:
         self._layout = Layout(self.columns)
         self._intake = Intake(self._layout)
         self._in_files: bool = any(part._in_files for part in self._parts)
-        self._turns: dict[tuple[int, ...], list[Turn]] = {}
+        self._count = np.array(len(parts))  # NumPy multiplies by an array in half the time
+        self._deals: dict[tuple[int, ...], Deal] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_deals": {}}  # views would come back as copies
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._parts)
@@ -103,10 +107,10 @@ class MixtureBuffer:
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
-        count, index = len(self._parts), nowhere(rows.n)
-        for number in reversed(range(count)):
+        index = nowhere(rows.n)
+        for number in reversed(range(len(self._parts))):
             slots = self._parts[number]._insert(rows)
-            np.copyto(index, slots * count + number, where=slots > NONE)
+            np.copyto(index, slots * self._count + number, where=slots > NONE)
         self._seen += rows.n
         return index
 
@@ -118,45 +122,53 @@ class MixtureBuffer:
         return any(part._corrects() for part in self._parts)
 
     def _sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample:
-        turns = self._turns_of(n)
-        if len(turns) == 1:
-            return self._sample_of(turns[0][0], n, out)
-        whole = out if isinstance(out, Batch) and out.fits(self._layout, n) else self.batch(n)
-        index, weight = np.empty(n, np.int64), np.empty(n, np.float32)
-        for number, (rows, hand) in turns:
-            own = self._parts[number]._sample(len(rows), hand)
-            index[rows] = own.index * len(self._parts) + number
-            weight[rows] = own.weight
-            for target, values in zip(whole.records, hand.records, strict=True):
-                target[rows] = values
-        data = whole.columns()
-        if out is not None and out is not whole:
-            data = copied(data, flat(out))
-        return Sample(nested(data) if self._layout.nested else data, index, weight)
+        dealt = self._deal(n)
+        if len(dealt.hands) == 1:
+            return self._sample_of(dealt.hands[0][0], n, out)
+        for number, rows, hand in dealt.hands:
+            hand.keep(self._parts[number]._sample(rows, hand))
+        fits = isinstance(out, Batch) and out.fits(self._layout, n)
+        whole = out if isinstance(out, Batch) and fits else self.batch(n)
+        sample = self._collected(dealt, whole)
+        if out is None or fits:
+            return sample
+        data = copied(whole.columns(), flat(out))
+        return sample._replace(data=nested(data) if self._layout.nested else data)
+
+    def _collected(self, dealt: Deal, whole: Batch) -> Sample:
+        """Put the rows that the parts have drawn into the order of the sample."""
+        drawn, sample, order = dealt.rows.sample(), whole.sample(), dealt.order
+        np.multiply(drawn.index, self._count, out=drawn.index)
+        np.add(drawn.index, dealt.numbers, out=drawn.index)
+        pairs = zip((*dealt.rows.records, *drawn[1:]), (*whole.records, *sample[1:]), strict=True)
+        for values, target in pairs:
+            values.take(order, out=target, mode="clip")  # the default would fill a copy of it
+        return sample
 
     def _sample_of(self, number: int, n: int, out: Mapping[str, np.ndarray] | None) -> Sample:
         """Draw all rows from one part."""
         own = self._parts[number]._sample(n, out)
-        return own._replace(index=own.index * len(self._parts) + number)
+        kept = isinstance(out, Batch) and own is out.kept
+        index = np.multiply(own.index, self._count, out=own.index if kept else None)
+        if number:
+            index += number
+        return own if kept else own._replace(index=index)
 
     def batch(self, n: int) -> Batch:
         """Return arrays, by column name, for `sample` to write `n` rows into again and again."""
         return self._layout.batch(n)
 
-    def _turns_of(self, n: int) -> list[Turn]:
-        """Deal `n` rows to the parts that get some; what was dealt once is dealt again."""
+    def _deal(self, n: int) -> Deal:
+        """Deal `n` rows to the parts that can be drawn from; what was dealt once is dealt again."""
         can = [part.drawable > 0 for part in self._parts]
         if not any(can):
             raise ValueError("cannot sample from an empty buffer; add rows first")
         key = (n, *can)
-        if key not in self._turns:
+        if key not in self._deals:
             shares = np.where(can, self._shares, 0.0)
             shares = shares if shares.any() else np.array(can, float)
-            dealt = enumerate(turns(shares / shares.sum(), n))
-            self._turns[key] = [
-                (number, (rows, self.batch(len(rows)))) for number, rows in dealt if len(rows)
-            ]
-        return self._turns[key]
+            self._deals[key] = deal(self._layout, shares / shares.sum(), n)
+        return self._deals[key]
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell each part how wrong the learner was on its rows at `index`, if one needs to know.
@@ -268,18 +280,3 @@ class MixtureBuffer:
         self._seen = state["seen"]
         for name, part in saved.unprefixed(state, self.parts).items():
             self.parts[name]._load_state(part)
-
-
-def turns(shares: np.ndarray, n: int) -> list[np.ndarray]:
-    """Deal `n` rows to parts, each row to the part that is furthest behind its share.
-
-    Returns:
-        For each part the rows that are its own, ascending.
-    """
-    given = np.zeros(len(shares))
-    dealt = np.empty(n, np.int64)
-    for row in range(n):
-        behind = np.round((row + 1) * shares - given, 9)  # 0.1 * 3 is not 0.3: ties need rounding
-        dealt[row] = np.argmax(behind)
-        given[dealt[row]] += 1
-    return [np.flatnonzero(dealt == part) for part in range(len(shares))]

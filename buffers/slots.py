@@ -38,6 +38,7 @@ class Slots:
         self._last = np.iinfo(born.dtype).max
         self.nested = layout.nested
         self.data = layout.stored.views(records)
+        self._takes = [raw.take for raw in records]
         self._opaque = self.data | opaque_rows(self.data)
 
     def __getstate__(self) -> tuple[Any, ...]:  # views would come back as copies
@@ -99,17 +100,19 @@ class Slots:
                 data[name] = taken[number].getfield(dtype, first)
             return data
         if isinstance(out, Batch) and out.fits(self.layout, len(slots)):
-            return self._take_into(out, slots)
-        data = self._take_into(self.layout.batch(len(slots)), slots)
-        return data if out is None else copied(data, out)
+            self.fill(out, slots)
+            return out.columns()
+        batch = self.layout.batch(len(slots))
+        self.fill(batch, slots)
+        return batch.columns() if out is None else copied(batch.columns(), out)
 
-    def _take_into(self, batch: Batch, slots: np.ndarray) -> dict[str, np.ndarray]:
+    def fill(self, batch: Batch, slots: np.ndarray) -> None:
+        """Copy the rows in `slots` into a batch of as many rows that it fits."""
         if self._frames:
             self._frames.take(self._records, slots, batch.records)
         else:
-            for raw, target in zip(self._records, batch.records):  # noqa: B905 (strict takes time)
-                raw.take(slots, out=target, mode="clip")  # the default would fill a copy of it
-        return batch.columns()
+            for take, target in zip(self._takes, batch.records):  # noqa: B905 (strict takes time)
+                take(slots, None, target, "clip")  # the default would fill a copy of it
 
     def save(self, slots: np.ndarray) -> dict[str, Any]:
         """Copy the rows in `slots` into a flat dict."""

@@ -97,7 +97,10 @@ class Storage(Slots):
         if self._frames or seen >= self._last:
             self.put_run(slot, rows, seen)
             return
-        for raw, values in zip(self._records, rows.pack(self.layout).records):  # noqa: B905
+        packed = rows.packed
+        if packed is None:
+            packed = rows.pack(self.layout)
+        for raw, values in zip(self._records, packed.records):  # noqa: B905 (strict takes time)
             raw[slot] = values
         self.born[slot] = seen
 

@@ -1,11 +1,12 @@
 """A buffer for every task, side by side in one storage."""
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Unpack
 
 import numpy as np
 
-from buffers.buffer import Common, uniform
+from buffers.buffer import Buffer, Common, uniform
 from buffers.places import somewhere
 from buffers.reservoir import ReservoirBuffer
 from buffers.rows import Rows, as_rows
@@ -147,16 +148,19 @@ class TaskBuffer(TaskBlocks):
         ]
 
     def _draw(self, n: int) -> np.ndarray:
-        end = np.cumsum(self._eligible())
+        rows, slots = self._eligible(), np.empty(n, np.int64)
+        end = np.array([*accumulate(rows)])
         block = end.searchsorted(uniform(self._rng, float(end[-1]), n), side="right")
-        slots = np.empty(n, np.int64)
         for number, part in enumerate(self._parts.values()):
-            mine = block == number
-            if count := int(np.count_nonzero(mine)):
-                slots[mine] = number * self.rows_per_task + part._draw(count)
+            if rows[number] and len(mine := (block == number).nonzero()[0]):
+                slots[mine] = part._draw(len(mine))
+        block *= np.array(self.rows_per_task)  # NumPy multiplies by an array in half the time
+        slots += block
         return slots
 
     def _weigh(self, slots: np.ndarray) -> np.ndarray:
+        if all(part._as_in(Buffer, "_weigh") for part in self._parts.values()):
+            return super()._weigh(slots)
         weight = np.ones(len(slots), np.float32)
         for part, mine, local in self._by_part(slots):
             weight[mine] = part._weigh(local)
@@ -168,6 +172,6 @@ class TaskBuffer(TaskBlocks):
 
 def distinct(task: np.ndarray) -> list[int]:
     """Each task once, in the order of their first rows."""
-    if len(task) and (task == task[0]).all():  # nearly always; a fifth of the time
+    if len(task) == 1 or (len(task) and (task == task[0]).all()):  # nearly always, and sooner
         return [int(task[0])]
     return list(dict.fromkeys(task.tolist()))

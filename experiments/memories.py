@@ -10,7 +10,8 @@ from agents import Agent
 from buffers import Column, Memory, Sample
 from buffers.columns import needs_of
 from buffers.intake import Intake
-from buffers.layout import Batch, Layout
+from buffers.layout import Layout
+from buffers.together import Together
 from buffers.views import CELLS_LOOKED_AT, coverage
 from envs import SharedSpace
 from experiments.config import Config
@@ -39,8 +40,7 @@ class Memories:
         self._firsts = np.arange(len(self.buffers) + 1) * num_envs  # environments of members
         self._layout = Layout(self.columns)
         self._intake = Intake(self._layout)
-        self._room: Sample | None = None  # of the last sample, and each member's part of it
-        self._parts: list[Batch] = []
+        self._together: Together | None = None  # what drew the last sample
 
     @staticmethod
     def make(config: Config, space: SharedSpace, agent: Agent) -> "Memories":
@@ -91,12 +91,9 @@ class Memories:
 
     def sample(self, n: int) -> Sample:
         """`n` rows of every member, `[members, n, ...]`, in arrays that the next call reuses."""
-        if self._room is None or self._room.index.shape[1] != n:
-            self._room = self._allocate(n)
-        for member, buffer in enumerate(self.buffers):
-            sample = buffer.sample(n, out=self._parts[member])
-            self._room.index[member], self._room.weight[member] = sample.index, sample.weight
-        return self._room
+        if self._together is None or self._together.sample.index.shape[1] != n:
+            self._together = Together(self.buffers, self._layout, n)
+        return self._together.draw()
 
     def spread(self, task: int, n: int) -> dict[str, np.ndarray]:
         """`n` rows of one task, evenly spread over those stored, `[members, n, ...]`."""
@@ -154,12 +151,3 @@ class Memories:
         """Takes over what `state_dict` gave."""
         for member, buffer in enumerate(self.buffers):
             buffer.load_state_dict(state[str(member)])
-
-    def _allocate(self, n: int) -> Sample:
-        """Room for `n` rows of every member; a row's columns lie side by side, as in a buffer."""
-        shape, layout = (len(self.buffers), n), self._layout
-        records = [np.empty(shape, raw.dtype) for raw in layout.batch(1).records]
-        members = range(len(self.buffers))
-        self._parts = [Batch(layout, [raw[k] for raw in records]) for k in members]
-        columns = layout.views(records)
-        return Sample(columns, np.empty(shape, np.int64), np.empty(shape, np.float32))

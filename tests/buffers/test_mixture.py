@@ -1,8 +1,11 @@
+import pickle
+from copy import deepcopy
+
 import numpy as np
 import pytest
 
-from buffers import MEMORIES, Column, MixtureBuffer, ReplayBuffer, ReservoirBuffer
-from buffers.mixture import turns
+from buffers import MEMORIES, Column, HybridBuffer, MixtureBuffer, ReplayBuffer, ReservoirBuffer
+from buffers.deal import turns
 
 
 @pytest.fixture
@@ -74,3 +77,18 @@ def test_every_kind_of_memory_can_be_a_part(kind, make_rows, shape, assert_whole
             buffer.feedback(samples[0].index, samples[0].data["reward"])
             buffer.add(make_rows(first, 10))
     assert_equal(original.state_dict(), copy.state_dict())
+
+
+@pytest.mark.parametrize("copy", [lambda x: pickle.loads(pickle.dumps(x)), deepcopy])
+def test_a_copy_of_a_mixture_that_was_sampled_draws_the_same_rows(
+    copy, shape, make_rows, assert_equal
+):
+    buffer = HybridBuffer(16, clear_at_switch=False, **shape)
+    buffer.add(make_rows(0, 12))
+    buffer.end_task()
+    buffer.sample(6)
+    twin = copy(buffer)
+    for _ in range(2):
+        mine, other = buffer.sample(6), twin.sample(6)
+        assert_equal(mine.data, other.data)
+        assert_equal(mine.data, buffer.read(mine.index))
