@@ -61,7 +61,7 @@ class Agent(Protocol):
         steps: int,
         lr: float,
         then: tuple[np.ndarray, int] | None = None,
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]: ...
+    ) -> tuple[np.ndarray, Mapping[str, np.ndarray]]: ...
     def rehearse(self, data: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None: ...  # noqa: D102
     def start_task(self, task: int, reset_optimizer: bool) -> None: ...  # noqa: D102

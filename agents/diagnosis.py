@@ -24,7 +24,8 @@ def check(
     learner: Learner,
     before: LearnerState,
     after: LearnerState,
-    info: dict[str, np.ndarray],
+    sums: np.ndarray,
+    info: Mapping[str, np.ndarray],
     given: tuple[Any, ...],
 ) -> None:
     """Refuses the state that a round of gradient steps came to if it is not finite.
@@ -33,17 +34,17 @@ def check(
         learner: Of the agent.
         before: The state before the round.
         after: The state after it.
-        info: The round's numbers, from which those that only serve this check are taken.
-        given: The round's `data`, `weight`, `noise` and `lr`; see `Engine.update`.
+        sums: Each member's largest loss and sum of weights, `[2, members]`; see `Engine.update`.
+        info: The round's numbers to look at.
+        given: The round's `data`, `weight`, `noise` and `lr`.
 
     Raises:
         NonFiniteLoss: Says which term is to blame, and in which members.
     """
-    largest, weights = info.pop("largest_loss"), info.pop("weights")
-    if isfinite(sum(largest.tolist()) + sum(weights.tolist())):
+    if isfinite(sum(map(sum, sums.tolist()))):
         return
     # Weights may be finite though their sum is not.
-    good = good_members(info | {"loss": largest}, after)
+    good = good_members({**info, "loss": sums[0]}, after)
     if good.all():
         return
     batches = (minibatches(call)[0] for call in Round(before["theta"].device).of(*given))

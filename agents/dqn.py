@@ -21,6 +21,7 @@ from agents.interference import Outlook, outlook
 from agents.members import each_member, member_of
 from agents.noise import Noise
 from agents.options import DQNOptions
+from agents.readings import Readings
 from agents.round import whole_numbers
 from agents.saving import arrays_of, check_saved, tensors_of
 
@@ -151,7 +152,7 @@ class DQN:
         steps: int,
         lr: float,
         then: tuple[np.ndarray, int] | None = None,
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    ) -> tuple[np.ndarray, Readings]:
         """Several gradient steps.
 
         Args:
@@ -171,8 +172,8 @@ class DQN:
         noise = self._noise.draw(3 * steps)
         then = None if self._noise.size else then  # acting draws noise of its own
         given = data, weight, noise, lr
-        state, td_error, info, best = self._engine.update(self.state, *given, then)
-        check(self.learner, self.state, state, info, given)
+        state, td_error, sums, info, best = self._engine.update(self.state, *given, then)
+        check(self.learner, self.state, state, sums, info, given)
         self.state = state
         self._foreseen = (state, then, best)
         return td_error, info

@@ -11,6 +11,7 @@ from agents import scales
 from agents.compiling import Recorded
 from agents.learner import Learner, LearnerState
 from agents.members import each_member
+from agents.readings import Readings
 from agents.recording import Tree
 from agents.round import Look, Round, array_of, minibatches, tensor_of
 
@@ -71,7 +72,7 @@ class Engine:
         noise: Tensor,
         lr: float,
         then: tuple[np.ndarray, int] | None = None,
-    ) -> tuple[LearnerState, np.ndarray, dict[str, np.ndarray], np.ndarray | None]:
+    ) -> tuple[LearnerState, np.ndarray, np.ndarray, Readings, np.ndarray | None]:
         """As many gradient steps as there is noise for.
 
         Args:
@@ -84,8 +85,9 @@ class Engine:
                 network without noise.
 
         Returns:
-            The new state; the TD error of each row; numbers to look at, `[members]` each, of the
-            last step; and what `best` would now say of the observations, in the same call.
+            The new state; the TD error of each row; each member's largest loss and the sum of its
+            weights, `[2, members]`; numbers to look at, of the last step; and what `best` would now
+            say of the observations, in the same call.
         """
         calls = self._round.of(data, weight, noise, lr)
         seen = [] if then is None else [self._look_at.at(*then, self.quiet)]
@@ -95,12 +97,12 @@ class Engine:
             state, result, *chosen = self._update(state, call, *last)
             errors.append(array_of(result["td_error"]))
             numbers.append(array_of(result["info"]))
-        info = dict(zip(self._named, numbers[-1], strict=True))
+        sums, shown = numbers[-1][:2], numbers[-1][2:]
         if len(calls) > 1:
-            info["largest_loss"] = np.max([each[0] for each in numbers], axis=0)
+            sums[0] = np.max([each[0] for each in numbers], axis=0)
         action = array_of(chosen[0]["action"]) if chosen else None
         td_error = errors[0] if len(errors) == 1 else np.concatenate(errors, axis=1)
-        return state, td_error, info, action
+        return state, td_error, sums, Readings(self._named, shown), action
 
     def rehearse(self, state: LearnerState, data: Mapping[str, np.ndarray]) -> None:
         """One gradient step, neither recorded nor kept."""
@@ -140,7 +142,8 @@ class Engine:
     def _steps(self, state: Tree, call: Tree, *seen: Tree) -> tuple[Tree, ...]:
         """Some gradient steps, and the best actions for what is seen after them.
 
-        The numbers to look at are one tensor, `[numbers, members]`, the largest loss first.
+        The numbers to look at are one tensor, `[numbers, members]`, after the largest loss and the
+        sum of the weights.
         """
         errors, losses = [], []
         for batch in minibatches(call):
@@ -148,11 +151,10 @@ class Engine:
             errors.append(info.pop("td_error"))
             losses.append(info["loss"] + info["gradient_norm"])
         largest, weights = torch.stack(losses).abs().amax(0), state["theta"].sum(1)
-        info = {"largest_loss": largest, "weights": weights, **info}
         info["td_error"] = errors[-1].abs().mean(1)
         self._named = tuple(info)
         td_error = errors[0] if len(errors) == 1 else torch.cat(errors, 1)
-        result = {"td_error": td_error, "info": torch.stack(list(info.values()))}
+        result = {"td_error": td_error, "info": torch.stack([largest, weights, *info.values()])}
         return state, result, *(self._best(state, each)[0] for each in seen)
 
     def _best(self, state: Tree, seen: Tree) -> tuple[Tree]:

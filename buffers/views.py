@@ -1,5 +1,6 @@
 """What a buffer holds and what a sample of it is worth, in numbers to look at."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,16 @@ def coverage(states: np.ndarray, reference: np.ndarray | None = None) -> float:
     flat, width = _some(states), _some(scale).std(axis=0) / 2
     varies = width > 0
     cells = np.floor(flat[:, varies] / width[varies]).astype(np.int64)
-    return len(np.unique(cells, axis=0)) / len(flat) if varies.any() else 1 / len(flat)
+    return _distinct(cells) / len(flat) if varies.any() else 1 / len(flat)
+
+
+def _distinct(cells: np.ndarray) -> int:
+    """How many rows of whole numbers, [rows, numbers], differ from all before them."""
+    cells = cells - cells.min(axis=0)
+    sizes = (cells.max(axis=0) + 1).tolist()
+    if math.prod(sizes) < 2**63:  # one number says which it is: a tenth of the time
+        return len(np.unique(np.ravel_multi_index(tuple(cells.T), sizes)))
+    return len(np.unique(cells, axis=0))
 
 
 def _some(states: np.ndarray) -> np.ndarray:

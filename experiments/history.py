@@ -1,10 +1,12 @@
 """What a run measured, and what it noted for the next log."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from agents.readings import Readings
 
 # What a method may tell of itself (see agents.Learner): how names of such numbers end, and what
 # they are, in words.
@@ -56,7 +58,7 @@ class History:
         if not self._updates:
             return
         names = list(self._updates[0])
-        numbers = np.array([[info[name] for name in names] for info in self._updates])
+        numbers = np.array([_as_array(info, names) for info in self._updates])
         for name, values in zip(names, numbers.swapaxes(0, 1), strict=True):
             _add_up(self.pending, f"learner/{name}", values)
             if "_" in name and name.rpartition("_")[2] in FIGURES:
@@ -74,6 +76,11 @@ class History:
         """Every attribute, by its name."""
         self.settle()
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+
+def _as_array(info: Mapping[str, np.ndarray], names: Sequence[str]) -> Any:
+    """The numbers of these names, `[names, members]`."""
+    return info.array if isinstance(info, Readings) else [info[name] for name in names]
 
 
 def _add_up(totals: dict[str, list[float]], name: str, values: np.ndarray) -> None:

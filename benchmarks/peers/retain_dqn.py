@@ -16,7 +16,7 @@ from experiments import train as run
 from experiments.config import Compile
 from experiments.run import Run
 from peers import Outcome, Setting
-from peers.stopwatch import Stopwatch
+from peers.stopwatch import CACHED, Stopwatch
 
 CHUNK = 10_000  # rows written at once
 
@@ -45,7 +45,7 @@ def train(
     setting: Setting, compile: Compile = "on", watch: Stopwatch | None = None, **options: object
 ) -> Outcome:
     """A run in a folder of its own, which is removed."""
-    watch = watch or Stopwatch()
+    watch = watch or Stopwatch(compiling=CACHED)
     with tempfile.TemporaryDirectory() as folder:
         result = run(config(setting, Path(folder), compile=compile, **options), watch)
     summary = result.summary

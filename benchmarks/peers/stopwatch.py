@@ -9,18 +9,23 @@ from experiments.run import Run
 from experiments.screen import Screen
 from peers import now
 
-COMPILING = 0.5  # s: a step takes milliseconds, and compiling one of its functions takes seconds
+COMPILING = 0.5  # s: a step takes milliseconds, an evaluation less than this, compiling seconds
+CACHED = 0.1  # s: a step that takes longer compiles what is cached, where nothing is evaluated
 
 
 class Stopwatch(Screen):
     """A screen that shows nothing and notes the time of every step.
 
+    Args:
+        compiling: Seconds that a step takes at least if it compiles.
+
     Attributes:
         times: Per stage, when each step of the environments was over, s.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, compiling: float = COMPILING) -> None:
         super().__init__(Console(file=io.StringIO()))
+        self._least = compiling
         self.times: dict[int, list[float]] = {}
 
     def step(self, run: Run) -> None:
@@ -44,4 +49,4 @@ class Stopwatch(Screen):
     def _compiling(self, stage: int) -> np.ndarray:
         """Steps that took far longer than the others do."""
         gaps = self._gaps(stage)
-        return gaps > np.maximum(COMPILING, 20 * np.median(gaps))
+        return gaps > np.maximum(self._least, 20 * np.median(gaps))

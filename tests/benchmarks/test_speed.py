@@ -107,6 +107,16 @@ def test_steps_that_compile_are_told_from_the_others(monkeypatch):
     assert watch.compile_seconds() == pytest.approx(2.99)
 
 
+def test_a_step_that_loads_what_is_compiled_is_told_too_where_nothing_else_takes_long():
+    from peers.stopwatch import CACHED, Stopwatch
+
+    for compiling, seconds, found in ((0.5, 0.29 * 4 / 3, 0.0), (CACHED, 0.04, 0.26)):
+        watch = Stopwatch(compiling)
+        watch.times = {0: [0.0, 0.01, 0.28, 0.29]}
+        assert watch.seconds() == pytest.approx(seconds)
+        assert watch.compile_seconds() == pytest.approx(found)
+
+
 def test_a_slow_step_among_slow_ones_does_not_compile():
     from peers.stopwatch import Stopwatch
 

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from buffers.views import age_histogram, coverage, duplicates, effective_size
+from buffers.views import _distinct, age_histogram, coverage, duplicates, effective_size
 
 
 def test_ages_are_counted_in_classes_that_double():
@@ -35,6 +37,14 @@ def test_copies_cover_one_cell_and_distant_rows_a_cell_each():
     assert coverage(np.ones((8, 2))) == 1 / 8
     assert coverage(np.array([[0.0], [1.0], [2.0], [3.0]])) == 1  # half a deviation is 0.56
     assert coverage(np.repeat([[0.0, 5.0], [9.0, 5.0]], 4, axis=0)) == 2 / 8
+
+
+@given(
+    st.integers(1, 6), st.integers(1, 40), st.integers(0, 2**32 - 1), st.sampled_from([1, 4, 2**30])
+)
+def test_cells_are_counted_as_sets_of_rows_are(numbers, rows, seed, wide):
+    cells = np.random.default_rng(seed).integers(-2, 3, (rows, numbers)) * wide
+    assert _distinct(cells) == len({tuple(row) for row in cells.tolist()})
 
 
 def test_images_have_a_coverage():
