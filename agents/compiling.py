@@ -57,7 +57,7 @@ class Recorded:
 
     def _recording_of(self, trees: tuple[Tree, ...]) -> Recording | None:
         """The recording that fits, moved to the front; None while the function runs as it is."""
-        known = self._fitting
+        known, self._fitting = self._fitting, ()  # nothing, should a call be interrupted
         for number, recording in enumerate(self._found):
             if recording.fits(trees, known):
                 self._found.insert(0, self._found.pop(number))

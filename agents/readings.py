@@ -15,6 +15,7 @@ class Readings(Mapping[str, np.ndarray]):
     """
 
     def __init__(self, names: Sequence[str], array: np.ndarray) -> None:
+        assert len(names) == len(array)
         self._names, self.array = names, array
 
     def __getitem__(self, name: str) -> np.ndarray:

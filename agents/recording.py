@@ -29,7 +29,8 @@ class Recording:
         trees: Its arguments; nothing is computed.
 
     Attributes:
-        goes_on: Whether the function's first result can be its next first argument.
+        goes_on: Whether the function's first result can be its next first argument; known once it
+            was played, since what is compiled may give other strides than were recorded.
     """
 
     def __init__(self, function: Function, trees: tuple[Tree, ...]) -> None:
@@ -49,14 +50,14 @@ class Recording:
             graph = shorten(recorded(*(trees[number][name] for number, name in places)))
         self._graph = graph
         inputs, unchanged, ends = _pruned(graph, places)
-        self._inputs, self._unchanged = _Places(inputs), _Places(unchanged)
+        self._inputs, self._unchanged = _Places(inputs), unchanged
         self._examples = self._inputs.of(trees)
         names = [[n for at, n in inputs if at == number] for number in range(len(trees))]
         self._names = names
         self._forms = [_form(tree, own) for tree, own in zip(trees, names, strict=True)]
         numbers = iter(ends)
         self._results = [(own, _several([next(numbers) for _ in own])) for own in shape_of_results]
-        self.goes_on = trees[0].keys() == {*shape_of_results[0]}
+        self.goes_on: bool | None = None
         self._operations: Operations = self._graph
 
     def fits(self, trees: tuple[Tree, ...], known: tuple[Tree, ...]) -> bool:
@@ -73,10 +74,15 @@ class Recording:
 
     def play(self, trees: tuple[Tree, ...]) -> tuple[Tree, ...]:
         """The function's results for arguments that fit."""
-        tensors = [*self._operations(*self._inputs.of(trees)), *self._unchanged.of(trees)]
-        return tuple(
+        tensors = [*self._operations(*self._inputs.of(trees))]
+        tensors += [trees[number][name] for number, name in self._unchanged]
+        made = tuple(
             [dict(zip(names, ends(tensors), strict=True)) for names, ends in self._results]
         )
+        if self.goes_on is None:
+            same = _form(made[0], self._names[0]) == self._forms[0]
+            self.goes_on = same and made[0].keys() == trees[0].keys()
+        return made
 
     def interpret(self) -> None:
         """From now on runs the operations in PyTorch's interpreter, in place of Python's.
@@ -120,7 +126,7 @@ class _Places:
     """Tensors in a tuple of trees, taken out of it by few calls.
 
     Args:
-        places: Where they are, in the order of the trees.
+        places: Where they are, those of the first tree first.
     """
 
     def __init__(self, places: Sequence[Place]) -> None:

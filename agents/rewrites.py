@@ -67,6 +67,8 @@ def _spread(graph: Graph, product: Node) -> None:
         made = _term(graph, left, right, 0)
         for k in range(1, _value(left).shape[-1]):
             made = _call(graph, aten.add.Tensor, made, _term(graph, left, right, k))
+    if made.meta["val"].stride() != _value(product).stride():
+        return  # what looks at the product may count on how it lies in memory
     for user in list(product.users):
         if user.target is KEEP:
             user.replace_all_uses_with(made)

@@ -132,10 +132,9 @@ class Buffer(StoredRows):
 
     def _sample_to(self, batch: Batch, kept: Sample) -> Sample:
         """Draw into a batch, its index and its weight."""
-        index = kept.index
-        index[...] = self._draw(len(index))
-        self._storage.fill(batch, index)
-        kept.weight[...] = self._weigh(index)
+        slots = self._draw(len(kept.index))
+        self._storage.fill(batch, slots)
+        kept.index[...], kept.weight[...] = slots, self._weigh(slots)
         return kept
 
     def batch(self, n: int) -> Batch:
@@ -224,6 +223,7 @@ class Buffer(StoredRows):
 
     def _draw(self, n: int) -> np.ndarray:
         """Slots of `n` stored rows; there are some."""
+        # `Together` does this, and what `_weigh` does, for several buffers at once.
         return uniform(self._rng, len(self), n)
 
     def _weigh(self, slots: np.ndarray) -> np.ndarray:

@@ -21,9 +21,8 @@ class Intake:
     def __init__(self, layout: Layout) -> None:
         self._layout, self._nested = layout, layout.nested
         self._form: _Form | None = None
-        self._alike: Mapping[str, Column] = (
-            layout.columns
-        )  # of rows that were checked for another buffer
+        # Equal columns, of the buffer that the last rows were checked for.
+        self._alike: Mapping[str, Column] = layout.columns
         self._n = 1  # rows of the last batch
         self._required = [name for name in layout.columns if root(name) in REQUIRED]
         self._expected = []

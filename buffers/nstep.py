@@ -173,7 +173,7 @@ class NStep:
 
     def _is_known(self, rows: Mapping[str, Any]) -> bool:
         """Whether these are arrays of the form of the last, with rewards in single precision."""
-        if len(rows) != len(self._known) or self._nested:
+        if not self._known or len(rows) != len(self._known) or self._nested:
             return False
         for name, dtype, shape in self._known:
             values = rows.get(name)

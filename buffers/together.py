@@ -8,6 +8,7 @@ import numpy as np
 from buffers.buffer import Buffer
 from buffers.columns import Sample
 from buffers.layout import Batch, Layout
+from buffers.nested import nested
 
 # What `Together` does without, where they are those of `Buffer`.
 HOOKS = ("sample", "_sample", "_sample_to", "_draw", "_weigh", "_corrects", "drawable")
@@ -20,20 +21,20 @@ class Together:
     them: so what buffers have in common that all draw uniformly is done once for all of them.
 
     Args:
-        buffers: with columns of the same layout.
-        layout: of their rows.
+        buffers: with the same columns.
         n: rows of each.
 
     Attributes:
         sample: the arrays; a row's columns lie side by side, as in a buffer.
     """
 
-    def __init__(self, buffers: Sequence[Any], layout: Layout, n: int) -> None:
-        shape = len(buffers), n
+    def __init__(self, buffers: Sequence[Any], n: int) -> None:
+        layout, shape = Layout(buffers[0].columns), (len(buffers), n)
         records = [np.empty(shape, raw.dtype) for raw in layout.batch(1).records]
         index, weight = np.empty(shape, np.int64), np.empty(shape, np.float32)
-        self.sample = Sample(layout.views(records), index, weight)
-        self._buffers, self._n = buffers, n
+        data = layout.views(records)
+        self.sample = Sample(nested(data) if layout.nested else data, index, weight)
+        self._buffers, self._n = tuple(buffers), n
         self._drawn, self._rows = np.empty(shape), np.ones((len(buffers), 1))
         self._held: list[int] = []  # rows of each buffer, as in `_rows`
         # Each buffer and its parts of all arrays, which to cut out takes longer than to fill.
@@ -42,6 +43,9 @@ class Together:
             for k, (buffer, drawn, own) in enumerate(zip(buffers, self._drawn, index, strict=True))
         ]
         self._alike = all(_is_plain(buffer, part, n) for buffer, part, *_ in self._each)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # views would come back as copies
+        return Together, (self._buffers, self._n)
 
     def draw(self) -> Sample:
         """Return `sample` with new rows. Raises ValueError as `Buffer.sample` does."""

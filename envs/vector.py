@@ -172,6 +172,7 @@ class TaskEnvs:
         return obs
 
     def _check(self, obs: np.ndarray, reward: np.ndarray = NO_REWARD) -> None:
+        # A sum tells in most cases; it may be infinite though no value is.
         if obs.size <= FEW and math.isfinite(sum(obs.ravel().tolist(), sum(reward.tolist()))):
             return
         for what, values in (("an observation", obs), ("a reward", reward)):
@@ -198,5 +199,4 @@ class TaskEnvs:
 
 
 def _all_finite(values: np.ndarray) -> bool:
-    # A sum tells in most cases; it may be infinite though no value is.
     return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())

@@ -36,7 +36,7 @@ class Memories:
     """
 
     def __init__(self, buffers: Sequence[Memory], num_envs: int) -> None:
-        self.buffers = list(buffers)
+        self.buffers = tuple(buffers)
         self._firsts = np.arange(len(self.buffers) + 1) * num_envs  # environments of members
         self._layout = Layout(self.columns)
         self._intake = Intake(self._layout)
@@ -92,7 +92,7 @@ class Memories:
     def sample(self, n: int) -> Sample:
         """`n` rows of every member, `[members, n, ...]`, in arrays that the next call reuses."""
         if self._together is None or self._together.sample.index.shape[1] != n:
-            self._together = Together(self.buffers, self._layout, n)
+            self._together = Together(self.buffers, n)
         return self._together.draw()
 
     def spread(self, task: int, n: int) -> dict[str, np.ndarray]:

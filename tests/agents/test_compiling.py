@@ -1,5 +1,7 @@
 """Recorded, an agent learns the same; what cannot be recorded or compiled runs as it is."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -240,3 +242,34 @@ def test_without_a_compiler_the_reason_is_given(monkeypatch):
 
     monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", none_found)
     assert missing_compiler() == "no g++ here"
+
+
+def test_results_that_are_unchanged_arguments_keep_their_places():
+    def mixed(a, b):
+        return {"x": b["y"], "n": a["w"] + 1}, {"z": a["w"]}
+
+    a, b = {"w": torch.zeros(2)}, {"y": torch.ones(2)}
+    recorded = Recorded(mixed, "a mixture")
+    for _ in range(compiling.PLAIN_CALLS + 3):
+        first, second = recorded(a, b)
+    assert recorded.recordings == 1
+    assert (first["x"].tolist(), second["z"].tolist()) == ([1, 1], [0, 0])
+
+
+CHANGING = {
+    "grows": lambda a: ({"w": torch.cat([a["w"], a["w"][:1]])},),
+    "shrinks": lambda a: ({"w": a["w"][:-1] + 1},),
+    "turns": lambda a: ({"w": a["w"].t() + torch.arange(9.0).view(3, 3)},),
+    "changes its type": lambda a: ({"w": a["w"].double() + 1},),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("change", CHANGING)
+def test_a_state_whose_form_changes_is_compiled_anew(change):
+    recorded = Recorded(CHANGING[change], change, compiled=True)
+    shape = (3, 3) if change == "turns" else (6,)
+    state = expected = {"w": torch.arange(9.0)[: math.prod(shape)].view(shape)}
+    for _ in range(3):
+        ((state,), (expected,)) = recorded(state), CHANGING[change](expected)
+        torch.testing.assert_close(state["w"], expected["w"])

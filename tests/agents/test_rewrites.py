@@ -101,6 +101,12 @@ def test_a_product_of_more_terms_is_left_to_the_library():
     assert shapes_of_products(nodes) == [(32, 32)]
 
 
+def test_a_product_that_would_lie_otherwise_in_memory_is_left_to_the_library():
+    few = CUBE[:, :, :TERMS]
+    nodes = rewritten(lambda q, v: torch.bmm(q.transpose(0, 1), v), few, CUBE[:, :TERMS])[1]
+    assert shapes_of_products(nodes) == [(24, 24)]
+
+
 def test_few_numbers_that_scale_many_are_kept():
     nodes = rewritten(lambda x, b: x.expand(32, 5000) * b.exp()[:, None], LONG, BIAS)[1]
     kept = [node.args[0].target for node in nodes if node.target is KEEP]

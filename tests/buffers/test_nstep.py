@@ -301,3 +301,19 @@ def test_a_bad_step_is_refused_and_changes_nothing(steps_before, change, assert_
 def test_impossible_settings_are_refused(arguments):
     with pytest.raises(ValueError, match="need"):
         NStep(*arguments)
+
+
+def test_rows_of_one_step_like_the_last_pass_as_they_are_and_others_are_looked_at():
+    nstep, rows = NStep(1, 0.5, 2), step(0, [1.0, 2.0], [False, True])
+    rows = {name: np.asarray(values) for name, values in rows.items()}
+    rows["reward"] = rows["reward"].astype(np.float32)
+    for _ in range(2):
+        finished, env = nstep.push(rows)
+        assert all(finished[name] is values for name, values in rows.items())
+        assert (finished["discount"].tolist(), env.tolist()) == ([0.5, 0.5], [0, 1])
+    for wrong in ({}, {k: v for k, v in rows.items() if k != "done"}, rows | {"discount": env}):
+        with pytest.raises(ValueError, match=r"missing|made here"):
+            nstep.push(wrong)
+    with pytest.raises(ValueError, match="expected 2 envs"):
+        nstep.push(rows | {"reward": np.zeros(3, np.float32)})
+    assert nstep.push(rows | {"reward": rows["reward"].tolist()})[0]["reward"].dtype == np.float32

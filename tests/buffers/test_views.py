@@ -47,6 +47,12 @@ def test_cells_are_counted_as_sets_of_rows_are(numbers, rows, seed, wide):
     assert _distinct(cells) == len({tuple(row) for row in cells.tolist()})
 
 
+def test_cells_as_far_apart_as_whole_numbers_are_counted():
+    ends = np.iinfo(np.int64)
+    assert _distinct(np.array([[ends.min], [ends.max], [0], [0]])) == 3
+    assert _distinct(np.ones((3, 100), int)) == 1
+
+
 def test_images_have_a_coverage():
     states = np.zeros((4, 1, 2, 2), np.uint8)
     states[2:, 0, 1, 1] = 200
