@@ -69,14 +69,15 @@ def assert_close(pair, infos, caplog):
     [
         ("mlp", "distill", 200),
         *(pytest.param("mlp", name, 500, marks=slow) for name in ("none", *METHODS)),
-        *(pytest.param("cnn", name, 500, marks=slow) for name in UNLIKE),
+        *(pytest.param("cnn", name, 300, marks=slow) for name in UNLIKE),
     ],
 )
 def test_hundreds_of_compiled_updates_end_where_eager_ones_do(
     agent, rows, learn, caplog, network, methods, updates
 ):
-    # Not more than 500: two eager agents that differ in the last bit part too where a choice of two
-    # nearly equal values falls the other way, as after 600 updates of cnn and agem.
+    # Not more: also two eager agents that differ in the last bit part where a choice of two nearly
+    # equal values falls the other way. Until then weights differ by 3e-8: cnn and lwf do for 400
+    # updates, and by 2e-4 after 500.
     pair, infos = learn_twice(agent, rows, learn, updates, network=network, methods=methods)
     assert not torch.equal(pair[1].state["theta"], agent(shape=SHAPES[network]).state["theta"])
     assert_close(pair, infos, caplog)
