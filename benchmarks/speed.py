@@ -28,7 +28,12 @@ from speed_report import draw, merge, print_tables, read
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "speed.png"
-TWO_PROCESSES = "SB3 DQN, 2 processes"
+HALF = "Retain, compiled, 5 members"
+# name in the table -> what each of two processes runs, and how many members that has
+TWO_PROCESSES = {
+    "Retain, compiled, 10 members, 2 processes": (HALF, 5),
+    "SB3 DQN, 2 processes": ("SB3 DQN", 1),
+}
 WIDE = ("SB3 DQN", "CleanRL-style", "JAX DQN, jit", "Retain, compiled")
 Say = Callable[[str], None]
 
@@ -36,7 +41,9 @@ Say = Callable[[str], None]
 def peers(args: argparse.Namespace, say: Say) -> dict[str, Any]:
     """Everybody at 64-64, batches of 64; rounds over all of them, each with a seed of its own."""
     setting = Setting(steps=args.steps, seed=args.seed)
-    return compare(setting, [*PEERS, TWO_PROCESSES], args.repeats, say)
+    return compare(
+        setting, [*(name for name in PEERS if name != HALF), *TWO_PROCESSES], args.repeats, say
+    )
 
 
 def wide(args: argparse.Namespace, say: Say) -> dict[str, Any]:
@@ -61,10 +68,11 @@ def compare(setting: Setting, names: Any, repeats: int, say: Say) -> dict[str, A
 
 
 def measure(name: str, setting: Setting) -> dict[str, Any]:
-    """One run, as JSON; two at once in two processes for what stands for ten seeds."""
-    if name == TWO_PROCESSES:
-        seeds = [setting, Setting(**asdict(setting) | {"seed": setting.seed + 1})]
-        runs = in_children([(run_peer, "SB3 DQN", each) for each in seeds], cold=True)
+    """One run, as JSON; or two at once in two processes, their rates added."""
+    if name in TWO_PROCESSES:
+        peer, members = TWO_PROCESSES[name]
+        seeds = [setting, Setting(**asdict(setting) | {"seed": setting.seed + members})]
+        runs = in_children([(run_peer, peer, each) for each in seeds], cold=True)
         rate = sum(run.rate for run in runs)
         return asdict(runs[0]) | {"rate": rate, "returns": [r for run in runs for r in run.returns]}
     run = in_child(run_peer, name, setting, cold=True)
@@ -116,6 +124,7 @@ def default(args: argparse.Namespace, say: Say) -> dict[str, Any]:
         "SB3 DQN": (speed_default.sb3,),
         "Retain, defaults": (speed_default.retain, 1),
         "Retain, defaults, 10 members": (speed_default.retain, 10),
+        "Retain, defaults, 10 members, 2 processes": (speed_default.retain, 10, 2),
     }
     for name, (function, *members) in calls.items():
         try:

@@ -14,21 +14,28 @@ TASKS = ("CartPole", "Acrobot")
 ENV_IDS = ("CartPole-v1", "Acrobot-v1")
 
 
-def retain(steps: int, seed: int, seeds: int) -> dict[str, Any]:
-    """Wall time of `experiments.train` from start to end, and where it went."""
+def retain(steps: int, seed: int, seeds: int, processes: int = 1) -> dict[str, Any]:
+    """Wall time of `experiments.train` from start to end, and where it went.
+
+    Several processes start, compile and end in it; how long each compiles is not known here.
+    """
     from peers.stopwatch import Stopwatch
 
     from experiments import Config, train
 
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder:
-        config = Config(envs=",".join(TASKS), steps=steps, seed=seed, seeds=seeds, logdir=folder)
+        config = Config(
+            envs=",".join(TASKS), steps=steps, seed=seed, seeds=seeds, processes=processes,
+            logdir=folder,
+        )  # fmt: skip
         start = now()
         result = train(config, watch)
         seconds = now() - start
+    stages = watch.times if processes == 1 else ()
     return {
         "members": seeds, "seconds": seconds, "steps": 2 * steps * seeds,
-        "compile_seconds": sum(watch.compile_seconds(stage) for stage in watch.times),
+        "compile_seconds": sum(map(watch.compile_seconds, stages)) if processes == 1 else None,
         "returns": [result.scores[:, task + 1, task].tolist() for task in range(len(TASKS))],
         "time_shares": result.summary.get("time_shares"),
     }  # fmt: skip

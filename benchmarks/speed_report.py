@@ -62,16 +62,26 @@ def default_rows(part: Results) -> list[list[str]]:
 
 
 def _default_row(name: str, row: Results, one: Results | None) -> list[str]:
-    without = row["seconds"] - row["compile_seconds"]
-    ratios = ["", ""]
+    warm, ratio, warm_ratio = "", "", ""
     if one:
-        warm = without / (one["seconds"] - one["compile_seconds"])
-        ratios = [f"{row['seconds'] / one['seconds']:.2f}", f"{warm:.2f}"]
+        ratio = f"{row['seconds'] / one['seconds']:.2f}"
+    if row["compile_seconds"] is not None:  # it is not known of several processes
+        without = row["seconds"] - row["compile_seconds"]
+        warm = f"{without:.0f}"
+        warm_ratio = f"{without / (one['seconds'] - one['compile_seconds']):.2f}" if one else ""
     shares = row["time_shares"] or {}
     outside = f"{1 - shares['learning']:.0%}" if shares else ""
     returns = [" ".join(f"{score:.0f}" for score in task) for task in row["returns"]]
     speed = f"{row['steps'] / row['seconds']:,.0f}"
-    return [name, f"{row['seconds']:.0f}", f"{without:.0f}", speed, *ratios, outside, *returns]
+    return [
+        name,
+        f"{row['seconds']:.0f}",
+        f"{without:.0f}" if without else "",
+        speed,
+        *ratios,
+        outside,
+        *returns,
+    ]
 
 
 def share_lines(part: Results) -> list[str]:

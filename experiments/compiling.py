@@ -48,5 +48,6 @@ def compiles_acting(config: Config, steps: int) -> bool:
 
 def _pays(config: Config, steps: int) -> bool:
     """Whether all updates together save at least what compiling takes."""
-    saved = SAVED + SAVED_PER_MEMBER * config.seeds
+    together = -(-config.seeds // int(config.processes))  # members of one process
+    saved = SAVED + SAVED_PER_MEMBER * together
     return updates_of(config, steps) * saved >= COMPILING

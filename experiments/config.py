@@ -16,7 +16,9 @@ from experiments.memory_options import check_used
 
 Compile = Literal["auto", "on", "off"]
 CoresetFeatures = Literal["state", "state_action", "penultimate"]
-MOST_THREADS = 1_024  # more than any machine has cores: PyTorch would crash over a million
+MOST_THREADS = MOST_PROCESSES = (
+    1_024  # more than any machine has cores: PyTorch would crash over a million
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ class RunOptions:
     threads: int | Literal["auto"] = "auto"
     """Threads of PyTorch: `auto` takes one for small networks, and for large ones what is faster
     here. A run keeps what was chosen; to repeat a run bit for bit, give its number."""
+    processes: int | Literal["auto"] = 1
+    """Processes that the members are spread over, which train side by side: `auto` takes one for
+    each core. Called from Python, a script needs `if __name__ == "__main__":` for more than one."""
     logdir: str = "runs"
     """Folder of all runs."""
     name: str | None = None
@@ -144,6 +149,10 @@ class Config(Flags):
         if self.threads != "auto" and not 1 <= self.threads <= MOST_THREADS:
             bound = "least 1" if self.threads < 1 else f"most {MOST_THREADS}"
             raise ValueError(f"threads must be at {bound}, or auto, got {self.threads}")
+        most = MOST_PROCESSES if self.resume else self.seeds
+        if self.processes != "auto" and not 1 <= self.processes <= most:
+            bound = "least 1" if self.processes < 1 else f"most one for each of {most} members"
+            raise ValueError(f"processes must be at {bound}, or auto, got {self.processes}")
         if self.resume is None:  # what is given beside it is compared with the run's own
             check_used(self)
         if self.capacity < self.batch_size:

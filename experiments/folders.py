@@ -13,15 +13,15 @@ import torch
 from buffers import BUFFERS, ReplayBuffer
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
+from experiments.joined import Joined
 from experiments.run import Run
-from experiments.threads import fastest_threads
-from experiments.tracking import Tracker
+from experiments.threads import cores, fastest_threads
 
 LOG = logging.getLogger("retain")
 LONGEST_NAME = 100
 
 
-def new_run(config: Config) -> tuple[Run, Tracker]:
+def new_run(config: Config) -> Run:
     """A run at its beginning, in a folder of its own, with a checkpoint to go on from.
 
     Raises:
@@ -29,9 +29,7 @@ def new_run(config: Config) -> tuple[Run, Tracker]:
     """
     if config.name is not None:
         _check_name(config)
-    if config.device == "auto":
-        config = dataclasses.replace(config, device=_device(config))
-    run = Run(config)
+    run = _run_of(_settled(config))
     if run.fixed:
         settings = ", ".join(f"{name}={value}" for name, value in run.fixed.items())
         LOG.warning("%s cannot do otherwise than: %s", config.agent, settings)
@@ -45,11 +43,12 @@ def new_run(config: Config) -> tuple[Run, Tracker]:
         LOG.warning("EnvPool cannot seed single episodes: no resuming within a stage")
     run.folder = _claim(config)
     write_atomically(run.folder / "config.json", json.dumps(config.to_json(), indent=1).encode())
-    run.save()
-    return run, _started(Tracker(run.folder), run)
+    if run.config.processes == 1:  # otherwise each part saves its own members
+        run.save()
+    return run
 
 
-def resumed_run(config: Config) -> tuple[Run, Tracker]:
+def resumed_run(config: Config) -> Run:
     """The run that `config.resume` names, as it was at its newest whole checkpoint.
 
     Raises:
@@ -58,7 +57,9 @@ def resumed_run(config: Config) -> tuple[Run, Tracker]:
     folder = find_run(config.resume or "", config.logdir)
     saved = load_config(folder)
     _check_flags(config, saved, folder)
-    run = Run(saved, folder)
+    run = _run_of(saved, folder)
+    if saved.processes != 1:
+        return run
     path, state, problems = load_newest(folder)
     for problem in problems:
         LOG.warning("%s; going on from %s", problem, path)
@@ -66,9 +67,7 @@ def resumed_run(config: Config) -> tuple[Run, Tracker]:
         run.load_state_dict(state)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is of another version: {error}") from None
-    if not run.history.scores:
-        return run, _started(Tracker(folder, purge_step=0), run)
-    return run, Tracker(folder, purge_step=run.clock.total + 1)
+    return run
 
 
 def find_run(name: str, logdir: str) -> Path:
@@ -114,15 +113,30 @@ def idle_parts(run: Run) -> Iterator[str]:
             )
 
 
+def _run_of(config: Config, folder: Path = Path()) -> Run:
+    return Run(config, folder) if config.processes == 1 else Joined(config, folder)
+
+
+def _settled(config: Config) -> Config:
+    """What `auto` stands for on this machine, where it does not take a trial."""
+    device = _device(config) if config.device == "auto" else config.device
+    processes = _processes(config, device)
+    threads = 1 if processes > 1 and config.threads == "auto" else config.threads
+    return dataclasses.replace(config, device=device, processes=processes, threads=threads)
+
+
+def _processes(config: Config, device: str) -> int:
+    if config.processes == "auto":
+        return 1 if device == "cuda" else min(config.seeds, cores())
+    if config.processes > 1 and device == "cuda":
+        raise ValueError(f"{config.processes} processes cannot share a GPU: leave them out")
+    return config.processes
+
+
 def _device(config: Config) -> Literal["cpu", "cuda"]:
     """What `auto` stands for: small networks are faster without the way to a GPU and back."""
     pays = config.network == "cnn" and config.agent == "dqn"
     return "cuda" if pays and torch.cuda.is_available() else "cpu"
-
-
-def _started(tracker: Tracker, run: Run) -> Tracker:
-    tracker.start(run)
-    return tracker
 
 
 def _check_name(config: Config) -> None:

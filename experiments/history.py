@@ -65,12 +65,15 @@ class History:
                 _add_up(self.acted, name, values)
         self._updates = []
 
+    def take_pending(self) -> dict[str, list[float]]:
+        """What was noted since the last call, per name: [sum, count]."""
+        self.settle()
+        pending, self.pending = self.pending, {}
+        return pending
+
     def take_means(self) -> dict[str, float]:
         """The means since the last call."""
-        self.settle()
-        means = {name: total / count for name, (total, count) in self.pending.items()}
-        self.pending = {}
-        return means
+        return {name: total / count for name, (total, count) in self.take_pending().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Every attribute, by its name."""

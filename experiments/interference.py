@@ -79,7 +79,7 @@ def per_stage(run: Run) -> list[dict[str, Any]]:
                 "stage": stage,
                 "learning": run.sequence.names[run.sequence.stages[stage].task],
                 "old": run.sequence.names[task],
-                "looks": int(looks),
+                "looks": round(looks),
                 **{name: float(mean) for name, mean in means.items()},
             }
         )

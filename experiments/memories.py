@@ -1,6 +1,7 @@
 """The members' memories as one: arrays with a leading axis of members."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,23 @@ def columns_of(config: Config, space: SharedSpace, needs_q: bool) -> dict[str, A
     if needs_q:
         extra["q"] = Column((space.num_actions,), np.float32, np.nan)
     return {"state": Column(space.shape, space.dtype), "extra": extra}
+
+
+@dataclass(frozen=True)
+class View:
+    """What the first member's memory holds.
+
+    Attributes:
+        held: As `describe()` of the buffer.
+        coverage: How different its rows of each task are; see `buffers.views.coverage`.
+        ages: As `ages()` of the buffer.
+        idle: What to say if it never had to choose.
+    """
+
+    held: dict[str, Any]
+    coverage: dict[int, float]
+    ages: np.ndarray
+    idle: str | None
 
 
 class Memories:
@@ -125,23 +143,15 @@ class Memories:
         for buffer in self.buffers:
             buffer.end_task()
 
-    def describe(self) -> dict[str, Any]:
+    def view(self) -> View:
         """What the first member's memory holds."""
-        return self.buffers[0].describe()
-
-    def coverage(self) -> dict[int, float]:
-        """How different the first member's rows of each task are; see `buffers.views.coverage`."""
         buffer = self.buffers[0]
-        found = {}
-        for task in map(int, buffer.describe()["share"]):
+        held, found = buffer.describe(), {}
+        for task in map(int, held["share"]):
             rows = buffer.rows(task)
             spread = np.linspace(0, len(rows) - 1, min(len(rows), CELLS_LOOKED_AT))
             found[task] = coverage(buffer.read(rows[spread.astype(int)])["state"])
-        return found
-
-    def idle(self) -> str | None:
-        """What to say if the first member's memory never had to choose."""
-        return self.buffers[0].idle()
+        return View(held, found, buffer.ages(), buffer.idle())
 
     def state_dict(self) -> dict[str, Any]:
         """Every buffer's state."""

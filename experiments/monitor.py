@@ -5,10 +5,12 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from agents import NonFiniteLoss
 from envs import NonFiniteData, WorkerCrash
@@ -17,24 +19,55 @@ from experiments.loop import end_task, learn_task, start_task
 from experiments.run import Run
 from experiments.screen import Screen
 from experiments.summary import references, write_summary
-from experiments.tracking import Tracker
 
 LOG = logging.getLogger("retain")
 CURE = "should it come again, start a new run with a smaller --learning-rate or strength"
 
 
 class Stopped(RuntimeError):
-    """A run ended before its end; what it had is saved, and the message says how to go on."""
+    """A run ended before its end; what it had is saved, and the message says how to go on.
+
+    Args:
+        cause: Why it ended, and what may help.
+        then: What was saved, and how to go on.
+    """
+
+    def __init__(self, cause: str, then: str) -> None:
+        super().__init__(f"{cause}; {then}")
+        self.cause = cause
+
+
+class Watcher(Protocol):
+    """Whom a run's monitor tells what it sees: TensorBoard, or a process that joins several."""
+
+    def log(self, run: Run, steps_per_second: float) -> None:
+        """What was noted since the last time."""
+
+    def scores(self, run: Run, scores: np.ndarray) -> None:
+        """Greedy returns `[members, tasks]`, within a stage or between two."""
+
+    def pictures(self, run: Run, reference: list[float]) -> None:
+        """How far the run is, after a stage."""
+
+    def finish(self, run: Run, metrics: dict[str, dict[str, float | None]]) -> None:
+        """The outcome."""
+
+    def flush(self) -> None:
+        """What was told must not be lost from here on."""
 
 
 class Monitor:
     """Looks at a run while it goes on: logs, evaluates, saves, and stops it when asked to."""
 
-    def __init__(self, run: Run, tracker: Tracker, screen: Screen) -> None:
-        self.run, self.tracker, self.screen = run, tracker, screen
+    def __init__(self, run: Run, watcher: Watcher, screen: Screen) -> None:
+        self.run, self.watcher, self.screen = run, watcher, screen
         self.asked_to_stop = False
         self._logged_at, self._logged_step = time.perf_counter(), run.clock.total
         self._seconds_before, self._started = run.clock.seconds, time.perf_counter()
+
+    def stop(self) -> None:
+        """Asks the run to stop after its current step."""
+        self.asked_to_stop = True
 
     def train(self) -> dict[str, Any]:
         """Goes through the stages that are left."""
@@ -54,11 +87,11 @@ class Monitor:
                 end_task(run)
                 self._switch()
         except NonFiniteLoss as error:
-            raise Stopped(f"{error}: {CURE}; {self._save()}") from error
+            raise Stopped(f"{error}: {CURE}", self._save()) from error
         except (NonFiniteData, WorkerCrash) as error:
-            raise Stopped(f"{error}; {self._save()}") from error
+            raise Stopped(str(error), self._save()) from error
         except (OSError, MemoryError) as error:
-            raise Stopped(f"{error}; {self._how_to_go_on()}") from error
+            raise Stopped(str(error), how_to_go_on(run)) from error
         return write_summary(run)
 
     def look(self, run: Run) -> None:
@@ -72,7 +105,7 @@ class Monitor:
         if in_stage and self._due(config.eval_interval, total):
             self._evaluate()
         if self.asked_to_stop:
-            raise Stopped(f"after {run.clock.total:,} steps; {self._save()}")
+            raise Stopped(f"after {run.clock.total:,} steps", self._save())
         if in_stage and self._due(config.checkpoint_interval, total):
             self._checkpoint()
         run.clock.mark("other")
@@ -86,7 +119,7 @@ class Monitor:
         steps = (step - self._logged_step) * self.run.config.seeds
         speed = steps / max(now - self._logged_at, 1e-9)
         self._logged_at, self._logged_step = now, step
-        self.tracker.log(self.run, speed)
+        self.watcher.log(self.run, speed)
         self.screen.speed(speed)
 
     def _evaluate(self) -> None:
@@ -97,7 +130,7 @@ class Monitor:
         scores = run.evaluator.score_all(run.agent.greedy, run.config.eval_interval_episodes, path)
         run.clock.mark("evaluating")
         run.history.curve.append((run.clock.total, run.clock.stage, scores.tolist()))
-        self.tracker.scores(run, scores)
+        self.watcher.scores(run, scores)
         self.screen.scores(run, scores)
 
     def _switch(self) -> None:
@@ -108,25 +141,17 @@ class Monitor:
         scores = run.evaluator.score_all(run.agent.greedy, run.config.eval_episodes, path)
         run.clock.mark("evaluating")
         run.history.scores.append(scores.tolist())
-        self.tracker.scores(run, scores)
-        self.tracker.pictures(run, references(run)[0])
-        self.screen.scores(run, scores)
         self._tick()
-        summary = write_summary(run)
-        if run.clock.stage == len(run.sequence.stages):
-            self.tracker.finish(run, summary["metrics"])
+        end_stage(run, self.watcher, self.screen, scores)
         self._checkpoint()
 
     def _save(self) -> str:
-        return f"saved {self._checkpoint()}; {self._how_to_go_on()}"
-
-    def _how_to_go_on(self) -> str:
-        return f"go on with: python train.py --resume {shlex.quote(str(self.run.folder))}"
+        return f"saved {self._checkpoint()}; {how_to_go_on(self.run)}"
 
     def _checkpoint(self) -> Path:
         """Saves the run; what was logged before is on disk before."""
         self._tick()
-        self.tracker.flush()
+        self.watcher.flush()
         return self.run.save()
 
     def _tick(self) -> None:
@@ -134,12 +159,27 @@ class Monitor:
         self.run.clock.seconds = self._seconds_before + time.perf_counter() - self._started
 
 
+def end_stage(run: Run, watcher: Watcher, screen: Screen, scores: np.ndarray) -> None:
+    """Shows a new row of the score matrix, `[members, tasks]`, and rewrites summary.json."""
+    watcher.scores(run, scores)
+    watcher.pictures(run, references(run)[0])
+    screen.scores(run, scores)
+    summary = write_summary(run)
+    if run.clock.stage == len(run.sequence.stages):
+        watcher.finish(run, summary["metrics"])
+
+
+def how_to_go_on(run: Run) -> str:
+    """The command that goes on with a run."""
+    return f"go on with: python train.py --resume {shlex.quote(str(run.folder))}"
+
+
 @contextmanager
-def interrupts(monitor: Monitor) -> Iterator[None]:
-    """Ctrl-C and SIGTERM stop the run after the current step; a second Ctrl-C stops at once."""
+def interrupts(stop: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask a run to stop after its step; a second Ctrl-C stops at once."""
 
     def ask(number: int, frame: object) -> None:
-        monitor.asked_to_stop = True
+        stop()
         print("stopping after this step; Ctrl-C again stops at once", file=sys.stderr)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,6 +1,8 @@
-"""What a run will take: memory, known before it starts."""
+"""What a run takes: memory, known before it starts, and measured while it goes on."""
 
 import inspect
+import resource
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +43,12 @@ def check_memory(config: Config, tasks: int, columns: Mapping[str, Any], agent_b
             f"{what}; {_megabytes(there)} are available: use fewer --seeds, or a smaller --capacity"
         )
     return what
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
 
 
 def _megabytes(count: int) -> str:

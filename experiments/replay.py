@@ -10,6 +10,7 @@ from rich.table import Table
 from experiments.checkpoint import load_checkpoint, load_newest
 from experiments.evaluation import LONGEST_EPISODE
 from experiments.folders import find_run, load_config
+from experiments.joined import MEMBERS, shared_out
 from experiments.metrics import interval
 from experiments.run import Run
 from experiments.seeding import Use, episode_seed
@@ -22,7 +23,7 @@ class Scores:
     Attributes:
         tasks: Names.
         returns: `[members, tasks]`.
-        steps: Environment steps that each member had trained for.
+        steps: Environment steps that each member had trained for; those of the one furthest back.
     """
 
     tasks: list[str]
@@ -51,11 +52,35 @@ def load_run(name: str, logdir: str, checkpoint: Path | None) -> Run:
 def evaluate_run(
     name: str, logdir: str, checkpoint: Path | None, episodes: int, seed: int
 ) -> Scores:
-    """Greedy return of every member at every task."""
-    run = load_run(name, logdir, checkpoint)
-    returns = run.evaluator.score_all(run.agent.greedy, episodes, (2, seed))
-    run.close()
-    return Scores(run.sequence.names, returns, run.clock.total)
+    """Greedy return of every member at every task.
+
+    Raises:
+        ValueError: No such run, or no such checkpoint of it.
+    """
+    found = []
+    for part in parts_of(name, logdir, checkpoint):
+        run = load_run(str(part), logdir, checkpoint)
+        returns = run.evaluator.score_all(run.agent.greedy, episodes, (2, seed))
+        run.close()
+        found.append(Scores(run.sequence.names, returns, run.clock.total))
+    returns = np.concatenate([scores.returns for scores in found])
+    return Scores(found[0].tasks, returns, min(scores.steps for scores in found))
+
+
+def parts_of(name: str, logdir: str, checkpoint: Path | None) -> list[Path]:
+    """The folders of a run's members: its own, unless they trained in several processes.
+
+    Raises:
+        ValueError: No such run, or a checkpoint that is of some of its members only.
+    """
+    folder = find_run(name, logdir)
+    config = load_config(folder)
+    if config.processes == 1:
+        return [folder]
+    parts = [folder / MEMBERS / str(part.name) for part in shared_out(config)]
+    if checkpoint is not None:
+        raise ValueError(f"a checkpoint is of some members: give their folder, as {parts[0]}")
+    return parts
 
 
 def print_scores(console: Console, scores: Scores) -> None:
@@ -76,7 +101,7 @@ def film_run(name: str, logdir: str, checkpoint: Path | None, seed: int) -> list
     Raises:
         ValueError: A task cannot be drawn, or the extra `video` is not installed.
     """
-    run = load_run(name, logdir, checkpoint)
+    run = load_run(str(parts_of(name, logdir, checkpoint)[0]), logdir, checkpoint)
     files = []
     for task, name_of in enumerate(run.sequence.names):
         frames, fps = _play(run, task, seed)

@@ -1,9 +1,7 @@
 """One run: its parts, made from the configuration, and their joint state."""
 
 import dataclasses
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,55 +11,14 @@ from agents import AGENTS, Agent, unlike
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
+from experiments.clock import Clock
 from experiments.compiling import compiles, compiles_acting
 from experiments.config import Config
 from experiments.evaluation import Evaluator
 from experiments.history import History
-from experiments.memories import Memories, columns_of
-from experiments.needs import check_memory
+from experiments.memories import Memories, View, columns_of
+from experiments.needs import check_memory, peak_memory
 from experiments.seeding import Use, episode_seed, stream
-
-
-@dataclass
-class Clock:
-    """Where a run is.
-
-    Attributes:
-        stage: The stage being trained; the number of stages once all are.
-        step: Environment steps of each member in this stage.
-        before: Environment steps of each member in all stages before it.
-        updates: Gradient steps of each member.
-        seconds: Wall time so far, over all parts of an interrupted run.
-        parts: Where it went: seconds of each part of the work.
-    """
-
-    stage: int = 0
-    step: int = 0
-    before: int = 0
-    updates: int = 0
-    seconds: float = 0.0
-    parts: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Time begins to count."""
-        self._marked = time.perf_counter()
-
-    def mark(self, part: str) -> None:
-        """Notes that the time since the last mark went into this part of the work."""
-        now = time.perf_counter()
-        self.parts[part] = self.parts.get(part, 0.0) + now - self._marked
-        self._marked = now
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Share of the time so far that each part of the work took."""
-        whole = sum(self.parts.values())
-        return {part: seconds / whole for part, seconds in self.parts.items()}
-
-    @property
-    def total(self) -> int:
-        """Environment steps of each member so far."""
-        return self.before + self.step
 
 
 class Run:
@@ -119,6 +76,25 @@ class Run:
     def total_steps(self) -> int:
         """Environment steps of each member over the whole sequence."""
         return sum(stage.steps for stage in self.sequence.stages)
+
+    @property
+    def in_stage(self) -> bool:
+        """Whether the current stage is being trained, and not about to begin."""
+        return self.envs is not None
+
+    @property
+    def compiled(self) -> bool:
+        """Whether updates run compiled."""
+        return self.agent.compiled
+
+    @property
+    def peak_memory(self) -> int:
+        """Largest resident size so far, in bytes."""
+        return peak_memory()
+
+    def view(self) -> View:
+        """What the first member's memory holds."""
+        return self.memories.view()
 
     @property
     def scales_move(self) -> bool:

@@ -1,8 +1,6 @@
 """What a run came to: summary.json, always valid, and the words for what was forgotten."""
 
 import json
-import resource
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -48,6 +46,7 @@ def summarize_run(run: Run) -> dict[str, Any]:
     common = normalize(scores, run.history.random, values)
     complete = set(stages) == set(range(len(run.sequence.tasks)))
     steps_seen, scores_seen = evaluations(run)
+    view = run.view()
     return {
         "version": package_version(),
         "config": run.config.to_json(),
@@ -65,7 +64,7 @@ def summarize_run(run: Run) -> dict[str, Any]:
         "metrics": summarize(common, stages) if complete else {},
         "forgotten": forgotten(run, scores, stages),
         "interference": per_stage(run),
-        "memory": run.memories.describe() | {"idle": run.memories.idle()},
+        "memory": view.held | {"idle": view.idle},
         **_cost(run),
     }
 
@@ -75,11 +74,11 @@ def _cost(run: Run) -> dict[str, Any]:
     return {
         "environment_steps": steps,
         "gradient_steps": run.clock.updates * run.config.seeds,
-        "compiled": run.agent.compiled,
+        "compiled": run.compiled,
         "wall_seconds": run.clock.seconds,
         "steps_per_second": steps / max(run.clock.seconds, 1e-9),
         "time_shares": run.clock.shares,
-        "peak_memory_bytes": peak_memory(),
+        "peak_memory_bytes": run.peak_memory,
     }
 
 
@@ -125,12 +124,6 @@ def package_version() -> str:
         return version("retain-rl")
     except PackageNotFoundError:
         return "0+clone"
-
-
-def peak_memory() -> int:
-    """Largest resident size of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
 
 
 def _json_safe(value: Any) -> Any:

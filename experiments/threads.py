@@ -1,6 +1,7 @@
 """How many threads PyTorch computes with: one for small networks, for large ones what is faster."""
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,11 @@ LARGE = 5_000_000  # parameters times rows of an update; below, threads wait for
 CLEARLY = 0.85  # of the time on one thread
 TRIALS = 5
 PRODUCTS = 10  # at a time: one by itself is too short to be measured
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fastest_threads(agent: Any, columns: dict[str, Any], members: int, batch_size: int) -> int:

@@ -24,6 +24,15 @@ class Tracker:
 
         self._writer = SummaryWriter(str(folder), purge_step=purge_step, flush_secs=10)
 
+    @staticmethod
+    def of(run: Run) -> "Tracker":
+        """Begins to write, or goes on after what the run's clock says was done."""
+        if run.history.scores:
+            return Tracker(run.folder, purge_step=run.clock.total + 1)
+        tracker = Tracker(run.folder, purge_step=0)
+        tracker.start(run)
+        return tracker
+
     def start(self, run: Run) -> None:
         """Writes the configuration, and a chart that overlays all tasks."""
         lines = [f"| {k} | {v} |" for k, v in run.config.to_json().items()]
@@ -49,16 +58,16 @@ class Tracker:
         self._scalar("speed/steps_per_second", steps_per_second, step)
         for part, share in run.clock.shares.items():
             self._scalar(f"time/{part}", share, step)
-        held = run.memories.describe()
-        self._scalar("memory/rows", held["rows"], step)
-        for task, share in held["share"].items():
-            self._scalar(f"memory/share/{run.sequence.names[int(task)]}", share, step)
-        for task, different in run.memories.coverage().items():
-            self._scalar(f"memory/coverage/{run.sequence.names[task]}", different, step)
-        for name, age in held["age"].items():
+        view, names = run.view(), run.sequence.names
+        self._scalar("memory/rows", view.held["rows"], step)
+        for task, share in view.held["share"].items():
+            self._scalar(f"memory/share/{names[int(task)]}", share, step)
+        for task, different in view.coverage.items():
+            self._scalar(f"memory/coverage/{names[task]}", different, step)
+        for name, age in view.held["age"].items():
             self._scalar(f"memory/age_{name}", age, step)
-        if len(ages := run.memories.buffers[0].ages()):
-            self._writer.add_histogram("memory/ages", ages, step)
+        if len(view.ages):
+            self._writer.add_histogram("memory/ages", view.ages, step)
 
     def scores(self, run: Run, scores: np.ndarray) -> None:
         """Greedy returns of every task, and what is forgotten of those learned before."""
@@ -119,7 +128,7 @@ def interference_charts(names: list[str]) -> dict[str, list[Any]]:
 def forgetting_now(run: Run, scores: np.ndarray) -> dict[int, float]:
     """For each task learned before and not in training: its score right after, less that of now."""
     rows = run.history.scores
-    current = run.stage.task if run.envs else None
+    current = run.stage.task if run.in_stage else None
     lost = {}
     for row, stage in enumerate(run.sequence.stages[: run.clock.stage], start=1):
         if stage.task != current and row < len(rows):

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from experiments.apart import train_apart
 from experiments.compiling import how_updates_run
 from experiments.config import Config
 from experiments.folders import new_run, resumed_run
+from experiments.joined import Joined
 from experiments.monitor import Monitor, Stopped, interrupts
+from experiments.run import Run
 from experiments.screen import Screen
+from experiments.tracking import Tracker
 
 LOG = logging.getLogger("retain")
 
@@ -54,21 +58,32 @@ def train(config: Config, screen: Screen | None = None) -> Result:
         Stopped: Interrupted, a full disk, or a number that became NaN or infinite; what was
             reached is saved.
     """
-    run, tracker = new_run(config) if config.resume is None else resumed_run(config)
+    run = new_run(config) if config.resume is None else resumed_run(config)
+    screen = screen or Screen()
     torch.set_num_threads(int(run.config.threads))
     LOG.info(run.memory_needed)
     LOG.info(run.stepped_by)
-    LOG.info(how_updates_run(run.config, run.total_steps, run.agent.compiled))
-    monitor = Monitor(run, tracker, screen or Screen())
+    LOG.info(how_updates_run(run.config, run.total_steps, run.compiled))
     try:
-        with interrupts(monitor):
-            return Result(run.folder, monitor.train())
+        return Result(run.folder, _summary(run, screen))
     except ValueError as error:  # after the start this is our mistake, not the user's
         raise RuntimeError(f"training failed: {error}") from error
     finally:
-        monitor.screen.stop()
-        tracker.close()
+        screen.stop()
         run.close()
+
+
+def _summary(run: Run, screen: Screen) -> dict[str, Any]:
+    """Trains, here or in processes of their own; the contents of summary.json."""
+    if isinstance(run, Joined):
+        return train_apart(run, screen)
+    tracker = Tracker.of(run)
+    monitor = Monitor(run, tracker, screen)
+    try:
+        with interrupts(monitor.stop):
+            return monitor.train()
+    finally:
+        tracker.close()
 
 
 __all__ = ["Result", "Stopped", "train"]

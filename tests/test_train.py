@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 TINY = [
     *("--envs", "retain/Recall:80,retain/RecallShifted:80", "--hidden", "16", "--num-envs", "4"),
@@ -40,6 +42,25 @@ def test_training_prints_its_outcome_and_leaves_its_files(tmp_path):
     names = {path.name for path in (tmp_path / "mine").iterdir()}
     (events,) = (name for name in names if name.startswith("events.out.tfevents."))
     assert names == {events, "config.json", "summary.json", "checkpoints"}
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_the_members_of_every_process(tmp_path):
+    words = [*TINY, "--envs", "retain/Recall:1000000", "--logdir", tmp_path, "--name", "mine"]
+    folder = tmp_path / "mine"
+    with start(*words, "--compile", "off", "--seeds", "2", "--processes", "2") as process:
+        parts = [folder / "members" / name / "checkpoints" for name in ("0-0", "1-1")]
+        started = ("?" * 10 + ".safetensors",) * 2
+        while not all(map(list, map(Path.glob, parts, started))) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (3, "")
+    said = (
+        r"stopping after this step; Ctrl-C again stops at once\nstopped: after [\d,]+ steps; saved "
+    )
+    then = f"all members in {folder}/members; go on with: python train.py --resume {folder}\n"
+    assert re.search(said + re.escape(then), err), err
 
 
 def test_ctrl_c_saves_the_run_and_says_how_to_go_on(tmp_path):

@@ -14,8 +14,7 @@ SHORT = {"envs": "retain/Recall:80,retain/RecallShifted:80"}
 
 
 def start(config):
-    run, tracker = new_run(config)
-    tracker.close()
+    run = new_run(config)
     run.close()
     return run.folder
 

@@ -4,8 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from experiments.clock import Clock
 from experiments.loop import end_task, exploration, learn_task, start_task
-from experiments.run import Clock, Run
+from experiments.run import Run
 
 TWO = "test/Tagged:200,test/OtherTagged:200"
 

@@ -197,8 +197,8 @@ def test_a_coreset_compares_rows_by_what_the_network_sees(make_run, buffer, monk
 
 
 def test_coverage_is_given_for_each_task_that_is_held(stepped, make_run):
-    assert make_run().memories.coverage() == {}
-    assert stepped.coverage() == {0: 0.5, 1: 0.5}  # two different rows, each of them twice
+    assert make_run().view().coverage == {}
+    assert stepped.view().coverage == {0: 0.5, 1: 0.5}  # two different rows, each of them twice
 
 
 def test_a_hybrid_draws_the_memory_of_the_running_task_only_if_asked(make_run):

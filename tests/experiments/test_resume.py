@@ -115,7 +115,7 @@ def test_what_a_dead_run_wrote_after_its_last_checkpoint_is_as_if_never_written(
 
     def copy(monitor):
         if (step := monitor.run.clock.total) in left:
-            monitor.tracker.flush()
+            monitor.watcher.flush()
             shutil.copytree(monitor.run.folder, left[step])
 
     with looking(copy):

@@ -1,0 +1,79 @@
+"""What members that train in a process of their own tell the run that they are part of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from experiments.clock import Clock
+from experiments.memories import View
+from experiments.run import Run
+
+What = Literal["start", "log", "evaluation", "switch"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What some members came to.
+
+    Attributes:
+        what: The occasion.
+        news: At the start, the whole history, which is not empty where a run goes on; at a log,
+            what was noted since the last, `[sum, count]` per name; else the new entry of the curve
+            or of the score matrix, this with the returns of a random policy.
+        clock: Where the members are.
+        interference: As in the history.
+        view: What the first of the members' memories holds.
+        compiled: Whether their updates run compiled.
+        peak_memory: Of their process, in bytes.
+        steps_per_second: Of these members together, since the last log.
+    """
+
+    what: What
+    news: Any
+    clock: Clock
+    interference: dict[str, list[float]]
+    view: View
+    compiled: bool
+    peak_memory: int
+    steps_per_second: float = 0.0
+
+
+class Reporter:
+    """Tells of a run by reports; its files are written by whoever joins them.
+
+    Args:
+        send: Takes each report.
+    """
+
+    def __init__(self, send: Callable[[Report], None]) -> None:
+        self._send = send
+
+    def start(self, run: Run) -> None:
+        """Where the members begin, or go on."""
+        self._tell("start", run.history.state_dict(), run)
+
+    def log(self, run: Run, steps_per_second: float) -> None:
+        """What was noted since the last time."""
+        self._tell("log", run.history.take_pending(), run, steps_per_second)
+
+    def scores(self, run: Run, scores: np.ndarray) -> None:
+        """An evaluation within a stage, or after one."""
+        if run.in_stage:
+            self._tell("evaluation", run.history.curve[-1], run)
+        else:
+            self._tell("switch", (run.history.scores[-1], run.history.random), run)
+
+    def pictures(self, run: Run, reference: list[float]) -> None:
+        """Are of all members."""
+
+    def finish(self, run: Run, metrics: dict[str, dict[str, float | None]]) -> None:
+        """The outcome is of all members."""
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def _tell(self, what: What, news: Any, run: Run, steps_per_second: float = 0.0) -> None:
+        state = run.history.interference, run.view(), run.compiled, run.peak_memory
+        self._send(Report(what, news, run.clock, *state, steps_per_second))

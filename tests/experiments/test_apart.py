@@ -1,0 +1,125 @@
+"""Members in processes of their own: the same run, in parts that stop and go on together."""
+
+import logging
+from contextlib import contextmanager
+
+import pytest
+
+from experiments import Config, Stopped, apart, train
+from experiments.apart import Follower
+from experiments.checkpoint import load_newest
+from experiments.folders import load_config, new_run
+from experiments.replay import evaluate_run, parts_of
+from experiments.screen import Screen
+from experiments.threads import cores
+
+SHORT = {"envs": "retain/Recall:160,retain/RecallShifted:120", "log_interval": 40, "seeds": 3}
+BROKEN = """
+import gymnasium as gym
+from envs.toy import Recall
+
+class Broken(Recall):
+    def step(self, action):
+        raise RuntimeError("a mistake")
+
+gym.register("Broken-v0", Broken)
+"""
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+def kill_first_part(monkeypatch, report: int) -> None:
+    """The first part's process dies once it has sent so many reports."""
+    parts, take, started = [], Follower.take, apart.started
+
+    @contextmanager
+    def see(run):
+        with started(run) as found:
+            parts.extend(found)
+            yield found
+
+    def kill(follower, number, message):
+        sent.append(number)
+        if sent.count(0) == report:
+            parts[0].process.kill()
+        take(follower, number, message)
+
+    sent: list[int] = []
+    monkeypatch.setattr(apart, "started", see)
+    monkeypatch.setattr(Follower, "take", kill)
+
+
+def test_members_apart_are_shown_and_scored_as_members_together(config, scalars):
+    apart_, together = [train(config(**SHORT, processes=n, name=f"in{n}")) for n in (2, 1)]
+    assert apart_.scores == pytest.approx(together.scores, rel=1e-4)
+    mine, other = scalars(apart_.folder), scalars(together.folder)
+    assert mine.keys() == other.keys()
+    for tag, points in other.items():
+        assert [step for step, _ in mine[tag]] == [step for step, _ in points], tag
+        values = [value for _, value in points]
+        assert [v for _, v in mine[tag]] == pytest.approx(values, rel=1e-3, abs=1e-5), tag
+    scores = [evaluate_run(str(run.folder), "", None, 2, 0).returns for run in (apart_, together)]
+    assert scores[0] == pytest.approx(scores[1])
+
+
+@pytest.mark.slow
+def test_a_dead_process_is_named_and_the_run_goes_on_where_it_was(config, monkeypatch):
+    whole = train(config(**SHORT, processes=2, name="whole"))
+    with monkeypatch.context() as patch, pytest.raises(Stopped) as stopped:
+        kill_first_part(patch, 4)
+        train(config(**SHORT, processes=2, name="left"))
+    folder = whole.folder.with_name("left")
+    assert str(stopped.value) == (
+        f"the process of members 0-1 ended by signal 9; saved all members in {folder / 'members'}; "
+        f"go on with: python train.py --resume {folder}"
+    )
+    for _ in range(2):  # the second time, nothing is left to do
+        resumed = train(Config(resume=str(folder)))
+        assert resumed.summary["scores"] == whole.summary["scores"]
+        assert resumed.summary["evaluations"] == whole.summary["evaluations"]
+
+
+@pytest.mark.slow
+def test_nan_in_one_part_stops_all_and_every_part_is_saved(config, faulty):
+    with pytest.raises(Stopped, match=r"NaNAfter gave a reward that is") as stopped:
+        train(config(**SHORT | {"envs": "faulty:NaNAfter-v0:4000"}, processes=2, name="left"))
+    assert "go on with: python train.py --resume" in str(stopped.value)
+    folders = parts_of("left", config().logdir, None)
+    assert all(load_newest(folder)[1]["clock"]["step"] > 0 for folder in folders)
+
+
+@pytest.mark.slow
+def test_a_mistake_in_a_process_is_shown_with_its_place(config, monkeypatch, tmp_path, capfd):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RuntimeError, match="training failed: RuntimeError: a mistake"):
+        train(config(**SHORT | {"envs": "broken:Broken-v0:100"}, processes=2))
+    assert 'raise RuntimeError("a mistake")' in capfd.readouterr().err
+
+
+def test_words_of_a_part_say_whose_they_are(config, caplog):
+    follower = Follower(new_run(config(**SHORT, processes=2)), Screen())
+    with caplog.at_level(logging.WARNING, "retain"):
+        follower.take(1, "distill did nothing")
+    assert caplog.messages == ["members 2-2: distill did nothing"]
+
+
+def test_auto_takes_a_process_for_each_core_and_keeps_what_it_chose(config):
+    for seeds in (1, 64):
+        run = new_run(config(**SHORT | {"seeds": seeds}, processes="auto"))
+        assert run.config.processes == min(seeds, cores())
+        assert load_config(run.folder).processes == run.config.processes
+
+
+def test_several_processes_do_not_share_a_gpu(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with pytest.raises(ValueError, match="2 processes cannot share a GPU: leave them out"):
+        new_run(config(**SHORT, processes=2, device="cuda"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_of_some_members_is_not_taken_for_that_of_all(config):
+    run = new_run(config(**SHORT, processes=2))
+    with pytest.raises(
+        ValueError, match=r"is of some members: give their folder, as .*members/0-1"
+    ):
+        evaluate_run(str(run.folder), "", run.folder / "any", 1, 0)
