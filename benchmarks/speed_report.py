@@ -72,16 +72,8 @@ def _default_row(name: str, row: Results, one: Results | None) -> list[str]:
     shares = row["time_shares"] or {}
     outside = f"{1 - shares['learning']:.0%}" if shares else ""
     returns = [" ".join(f"{score:.0f}" for score in task) for task in row["returns"]]
-    speed = f"{row['steps'] / row['seconds']:,.0f}"
-    return [
-        name,
-        f"{row['seconds']:.0f}",
-        f"{without:.0f}" if without else "",
-        speed,
-        *ratios,
-        outside,
-        *returns,
-    ]
+    took, speed = f"{row['seconds']:.0f}", f"{row['steps'] / row['seconds']:,.0f}"
+    return [name, took, warm, speed, ratio, warm_ratio, outside, *returns]
 
 
 def share_lines(part: Results) -> list[str]:

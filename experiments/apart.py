@@ -143,6 +143,8 @@ def messages(parts: Sequence[Part]) -> Iterator[tuple[int, Any]]:
 def _died(part: Part) -> Ended:
     part.process.join()
     code = part.process.exitcode or 0
+    if code == -signal.SIGTERM:  # later, it says so itself
+        return Ended("before the first step")
     how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
     return Ended(f"the process of members {part.name} ended {how}")
 
