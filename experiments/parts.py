@@ -1,0 +1,158 @@
+"""The processes of a run's parts: started, listened to, and what each of them does."""
+
+import logging
+import multiprocessing
+import shutil
+import signal
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from experiments.checkpoint import checkpoint_files
+from experiments.config import Config
+from experiments.folders import new_run, resumed_run
+from experiments.joined import MEMBERS, Joined
+from experiments.monitor import Monitor, Stopped
+from experiments.reports import Reporter
+from experiments.run import Run
+from experiments.screen import Screen
+
+LOG = logging.getLogger("retain")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The last word of a part.
+
+    Attributes:
+        cause: Why it ended before the end of the run; None if it did not.
+        ours: Whether that is a mistake of ours.
+    """
+
+    cause: str | None = None
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some members in a process of their own; `name` has their first and last seed."""
+
+    name: str
+    process: BaseProcess
+    pipe: Connection
+
+
+@contextmanager
+def started(run: Joined) -> Iterator[list[Part]]:
+    """The processes of a run's members; none is left afterwards."""
+    context, parts = multiprocessing.get_context("spawn"), []
+    try:
+        for config in run.parts:
+            mine, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=work, args=(config, run.folder / MEMBERS, theirs))
+            with _interrupts_held():
+                process.start()
+            theirs.close()
+            parts.append(Part(str(config.name), process, mine))
+        yield parts
+    finally:
+        for part in parts:
+            part.process.kill()
+            part.process.join()
+            part.pipe.close()
+
+
+def messages(parts: Sequence[Part]) -> Iterator[tuple[int, Any]]:
+    """What the parts say, with the number of each, until the last has ended."""
+    numbers, ended = {part.pipe: k for k, part in enumerate(parts)}, set()
+    while numbers:
+        for pipe in wait(list(numbers)):
+            number = numbers[pipe]  # type: ignore[index]
+            try:
+                message = parts[number].pipe.recv()
+            except (EOFError, ConnectionError):
+                del numbers[pipe]  # type: ignore[arg-type]
+                if number in ended:
+                    continue
+                message = _died(parts[number])
+            if isinstance(message, Ended):
+                ended.add(number)
+            yield number, message
+
+
+def _died(part: Part) -> Ended:
+    part.process.join()
+    code = part.process.exitcode or 0
+    if code == -signal.SIGTERM:  # later, it says so itself
+        return Ended("before the first step")
+    how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+    return Ended(f"the process of members {part.name} ended {how}")
+
+
+class Words(logging.Handler):
+    """Sends what is logged.
+
+    Args:
+        pipe: Takes each record's words.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        super().__init__(logging.WARNING)
+        self._pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record."""
+        self._pipe.send(record.getMessage())
+
+
+def work(config: Config, folder: Path, pipe: Connection) -> None:
+    """The whole of a part's process: trains its members, and tells of it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this asks it to stop
+    LOG.addHandler(logging.NullHandler())  # what there is to say before the start is said already
+    try:
+        run = _new_or_resumed(config, folder)
+        torch.set_num_threads(int(run.config.threads))
+        reporter = Reporter(pipe.send)
+        monitor = Monitor(run, reporter, Screen(Console(quiet=True)))
+        signal.signal(signal.SIGTERM, lambda *_: monitor.stop())
+        LOG.addHandler(Words(pipe))
+        reporter.start(run)
+        monitor.train()
+        run.close()
+        end = Ended()
+    except Stopped as stopped:
+        end = Ended(stopped.cause)
+    except Exception as error:
+        traceback.print_exc()
+        end = Ended(f"{type(error).__name__}: {error}", ours=True)
+    with suppress(BrokenPipeError):  # nobody is there any more
+        pipe.send(end)
+
+
+def _new_or_resumed(config: Config, folder: Path) -> Run:
+    own = folder / str(config.name)
+    if checkpoint_files(own):
+        return resumed_run(Config(resume=str(own)))
+    shutil.rmtree(own, ignore_errors=True)  # nothing was saved yet
+    return new_run(replace(config, logdir=str(folder)))
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """A process started now does not see Ctrl-C."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
