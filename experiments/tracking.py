@@ -1,12 +1,14 @@
 """TensorBoard: learning and forgetting as they happen."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.loop import exploration, step_size
+from experiments.memories import View
 from experiments.metrics import normalize
 from experiments.run import Run
 
@@ -49,33 +51,25 @@ class Tracker:
 
     def log(self, run: Run, steps_per_second: float) -> None:
         """Training returns, the learner's numbers, and what the memory holds."""
-        step = run.clock.total
-        for name, mean in run.history.take_means().items():
-            self._scalar(name, mean, step)
-        self._scalar("task/stage", run.clock.stage, step)
-        self._scalar("schedule/learning_rate", step_size(run), step)
-        self._scalar("schedule/epsilon", exploration(run), step)
-        self._scalar("speed/steps_per_second", steps_per_second, step)
-        for part, share in run.clock.shares.items():
-            self._scalar(f"time/{part}", share, step)
-        view, names = run.view(), run.sequence.names
-        self._scalar("memory/rows", view.held["rows"], step)
-        for task, share in view.held["share"].items():
-            self._scalar(f"memory/share/{names[int(task)]}", share, step)
-        for task, different in view.coverage.items():
-            self._scalar(f"memory/coverage/{names[task]}", different, step)
-        for name, age in view.held["age"].items():
-            self._scalar(f"memory/age_{name}", age, step)
+        view, step = run.view(), run.clock.total
+        values = run.history.take_means() | {
+            "task/stage": run.clock.stage,
+            "schedule/learning_rate": step_size(run),
+            "schedule/epsilon": exploration(run),
+            "speed/steps_per_second": steps_per_second,
+        }
+        values |= {f"time/{part}": share for part, share in run.clock.shares.items()}
+        self._scalars(values | held(view, run.sequence.names), step)
         if len(view.ages):
             self._writer.add_histogram("memory/ages", view.ages, step)
 
     def scores(self, run: Run, scores: np.ndarray) -> None:
         """Greedy returns of every task, and what is forgotten of those learned before."""
         step = run.clock.total
-        for task, name in enumerate(run.sequence.names):
-            self._scalar(f"eval/return/{name}", float(scores[:, task].mean()), step)
-        for task, lost in forgetting_now(run, scores).items():
-            self._scalar(f"forgetting/{run.sequence.names[task]}", lost, step)
+        names, means = run.sequence.names, scores.mean(0)
+        lost = forgetting_now(run, scores)
+        values = {f"eval/return/{name}": mean for name, mean in zip(names, means, strict=True)}
+        self._scalars(values | {f"forgetting/{names[task]}": lost[task] for task in lost}, step)
         self._writer.flush()
 
     def pictures(self, run: Run, reference: list[float]) -> None:
@@ -101,8 +95,7 @@ class Tracker:
         events = self._writer._get_file_writer()
         for summary in hparams(config, outcome):
             events.add_summary(summary)
-        for name, value in outcome.items():
-            self._scalar(name, float(value), run.clock.total)
+        self._scalars(outcome, run.clock.total)
 
     def flush(self) -> None:
         """Puts what was written so far on disk, so that it survives a crash."""
@@ -112,8 +105,20 @@ class Tracker:
         """Flushes and closes the event file."""
         self._writer.close()
 
-    def _scalar(self, name: str, value: Any, step: int) -> None:
-        self._writer.add_scalar(name, value, step)
+    def _scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Writes one event with all of them; an event for each takes as long as many updates."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        each = [Summary.Value(tag=tag, simple_value=float(v)) for tag, v in values.items()]
+        self._writer._get_file_writer().add_summary(Summary(value=each), step)
+
+
+def held(view: View, names: Sequence[str]) -> dict[str, float]:
+    """What a memory holds, by tag."""
+    values = {"memory/rows": view.held["rows"]}
+    values |= {f"memory/share/{names[int(k)]}": x for k, x in view.held["share"].items()}
+    values |= {f"memory/coverage/{names[k]}": x for k, x in view.coverage.items()}
+    return values | {f"memory/age_{name}": x for name, x in view.held["age"].items()}
 
 
 def interference_charts(names: list[str]) -> dict[str, list[Any]]:
