@@ -32,38 +32,39 @@ def train_apart(run: Joined, screen: Screen) -> dict[str, Any]:
         RuntimeError: A mistake of ours, which its process has printed.
     """
     follower = Follower(run, screen)
-    then = f"saved all members in {run.folder / MEMBERS}; {how_to_go_on(run)}"
-    with started(run) as parts:
-        try:
+    try:
+        with started(run) as parts:
             ends = follow(parts, follower)
-        except (OSError, MemoryError) as error:
-            raise Stopped(str(error), how_to_go_on(run)) from error
-        finally:
-            follower.close()
+    finally:
+        follower.close()
     for end in ends:  # the first is why the others were asked to stop
         if end.ours:
             raise RuntimeError(f"training failed: {end.cause}")
         if end.cause is not None:
-            raise Stopped(end.cause, then)
+            saved = f"saved all members in {run.folder / MEMBERS}"
+            raise Stopped(end.cause, f"{saved}; {how_to_go_on(run)}")
     return write_summary(run)
 
 
 def follow(parts: Sequence[Part], follower: "Follower") -> list[Ended]:
-    """Shows what the parts report until all have ended; if one cannot go on, all stop."""
+    """Shows what the parts report until all have ended; if one cannot go on, all stop.
+
+    Returns:
+        How they ended, in this order; also what this process could not write.
+    """
 
     def stop() -> None:
         for part in parts:
             part.process.terminate()  # SIGTERM: it saves
 
-    ends = []
+    ends: list[Ended] = []
     with interrupts(stop):
         for number, message in messages(parts):
-            if isinstance(message, Ended):
-                ends.append(message)
-                if message.cause is not None:
+            end = message if isinstance(message, Ended) else follower.try_take(number, message)
+            if end is not None:
+                ends.append(end)
+                if end.cause is not None:
                     stop()
-            else:
-                follower.take(number, message)
     return ends
 
 
@@ -73,6 +74,18 @@ class Follower:
     def __init__(self, run: Joined, screen: Screen) -> None:
         self._run, self._screen = run, screen
         self._tracker: Tracker | None = None
+        self._failed = False
+
+    def try_take(self, number: int, message: Report | str) -> Ended | None:
+        """Takes in what a part says; why nothing more is, if a file could not be written."""
+        if self._failed:
+            return None
+        try:
+            self.take(number, message)
+        except (OSError, MemoryError) as error:
+            self._failed = True
+            return Ended(str(error))
+        return None
 
     def take(self, number: int, message: Report | str) -> None:
         """Takes in what a part says: a report, or words."""

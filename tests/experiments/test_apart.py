@@ -99,6 +99,23 @@ def test_a_mistake_in_a_process_is_shown_with_its_place(config, monkeypatch, tmp
     assert 'raise RuntimeError("a mistake")' in capfd.readouterr().err
 
 
+@pytest.mark.slow
+def test_a_full_disk_here_lets_the_parts_save_what_they_have(config, monkeypatch):
+    show = Follower._show
+
+    def full(follower, what, news):
+        if what == "evaluation":
+            raise OSError(28, "No space left on device")
+        show(follower, what, news)
+
+    monkeypatch.setattr(Follower, "_show", full)
+    long = config(**SHORT | {"envs": "retain/Recall:400000"}, processes=2, name="left")
+    with pytest.raises(Stopped, match=r"No space left on device; saved all members in .*members;"):
+        train(long)
+    folders = parts_of("left", long.logdir, None)
+    assert all(0 < load_newest(folder)[1]["clock"]["step"] < 400_000 for folder in folders)
+
+
 def test_words_of_a_part_say_whose_they_are(config, caplog):
     follower = Follower(new_run(config(**SHORT, processes=2)), Screen())
     with caplog.at_level(logging.WARNING, "retain"):
