@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from experiments.threads import cores, fastest_threads
 
 LOG = logging.getLogger("retain")
 LONGEST_NAME = 100
+GUARD = 'with processes, call train below `if __name__ == "__main__":`, as each imports the script'
 
 
 def new_run(config: Config) -> Run:
@@ -130,6 +132,8 @@ def _processes(config: Config, device: str) -> int:
         return 1 if device == "cuda" else min(config.seeds, cores())
     if config.processes > 1 and device == "cuda":
         raise ValueError(f"{config.processes} processes cannot share a GPU: leave them out")
+    if config.processes > 1 and getattr(current_process(), "_inheriting", False):
+        raise ValueError(GUARD)
     return config.processes
 
 

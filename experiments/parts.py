@@ -26,6 +26,7 @@ from experiments.run import Run
 from experiments.screen import Screen
 
 LOG = logging.getLogger("retain")
+LACKING = "in a process of its own: what a script registers must be there once it is imported"
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def work(config: Config, folder: Path, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this asks it to stop
     LOG.addHandler(logging.NullHandler())  # what there is to say before the start is said already
     try:
-        run = _new_or_resumed(config, folder)
+        run = _made(config, folder)
         torch.set_num_threads(int(run.config.threads))
         reporter = Reporter(pipe.send)
         monitor = Monitor(run, reporter, Screen(Console(quiet=True)))
@@ -137,12 +138,20 @@ def work(config: Config, folder: Path, pipe: Connection) -> None:
         pipe.send(end)
 
 
-def _new_or_resumed(config: Config, folder: Path) -> Run:
+def _made(config: Config, folder: Path) -> Run:
+    """The run of a part: new, unless something of it was saved.
+
+    Raises:
+        Stopped: What the starting process could make cannot be made here.
+    """
     own = folder / str(config.name)
-    if checkpoint_files(own):
-        return resumed_run(Config(resume=str(own)))
-    shutil.rmtree(own, ignore_errors=True)  # nothing was saved yet
-    return new_run(replace(config, logdir=str(folder)))
+    try:
+        if checkpoint_files(own):
+            return resumed_run(Config(resume=str(own)))
+        shutil.rmtree(own, ignore_errors=True)
+        return new_run(replace(config, logdir=str(folder)))
+    except ValueError as error:
+        raise Stopped(f"{error} ({LACKING})", "nothing was begun") from error
 
 
 @contextmanager

@@ -1,7 +1,11 @@
 """Members in processes of their own: the same run, in parts that stop and go on together."""
 
 import logging
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +28,16 @@ class Broken(Recall):
 
 gym.register("Broken-v0", Broken)
 """
+TOP = """
+import gymnasium as gym
+from envs.toy import Recall
+from experiments import Config, train
+
+def register():
+    gym.register("Mine-v0", Recall)
+
+"""
+MAIN = 'if __name__ == "__main__":\n'
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
@@ -97,6 +111,30 @@ def test_a_mistake_in_a_process_is_shown_with_its_place(config, monkeypatch, tmp
     with pytest.raises(RuntimeError, match="training failed: RuntimeError: a mistake"):
         train(config(**SHORT | {"envs": "broken:Broken-v0:100"}, processes=2))
     assert 'raise RuntimeError("a mistake")' in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("train(Config(**OPTIONS))", "with processes, call train below `if __name__"),
+        (
+            'if __name__ == "__main__":\n    register()\n    train(Config(**OPTIONS))',
+            "must be there",
+        ),
+        ('register()\nif __name__ == "__main__":\n    train(Config(**OPTIONS))', ""),
+    ],
+)
+def test_a_script_is_told_what_its_processes_lack(tmp_path, config, script, said):
+    options = vars(config(**SHORT | {"envs": "Mine-v0:80"}, processes=2))
+    first = "" if "register" in script else "register()\n"
+    (tmp_path / "script.py").write_text(f"{TOP}OPTIONS = {options}\n{first}{script}")
+    env = os.environ | {"PYTHONPATH": str(Path(apart.__file__).parents[1])}
+    command = [sys.executable, tmp_path / "script.py"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert (done.returncode == 0) == (said == "")
+    assert said in done.stderr
+    assert len(list((tmp_path / "runs").iterdir())) == 1
 
 
 @pytest.mark.slow
