@@ -129,12 +129,14 @@ def _settled(config: Config) -> Config:
 
 def _processes(config: Config, device: str) -> int:
     if config.processes == "auto":
-        return 1 if device == "cuda" else min(config.seeds, cores())
-    if config.processes > 1 and device == "cuda":
-        raise ValueError(f"{config.processes} processes cannot share a GPU: leave them out")
-    if config.processes > 1 and getattr(current_process(), "_inheriting", False):
+        processes = 1 if device == "cuda" else min(config.seeds, cores())
+    else:
+        processes = config.processes
+    if processes > 1 and device == "cuda":
+        raise ValueError(f"{processes} processes cannot share a GPU: leave them out")
+    if processes > 1 and getattr(current_process(), "_inheriting", False):  # imports a script
         raise ValueError(GUARD)
-    return config.processes
+    return processes
 
 
 def _device(config: Config) -> Literal["cpu", "cuda"]:

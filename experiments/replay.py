@@ -102,10 +102,10 @@ def film_run(name: str, logdir: str, checkpoint: Path | None, seed: int) -> list
         ValueError: A task cannot be drawn, or the extra `video` is not installed.
     """
     run = load_run(str(parts_of(name, logdir, checkpoint)[0]), logdir, checkpoint)
-    files = []
+    files, videos = [], find_run(name, logdir) / "videos"
     for task, name_of in enumerate(run.sequence.names):
         frames, fps = _play(run, task, seed)
-        file = run.folder / "videos" / f"{name_of.replace('/', '_')}-{run.clock.total}.mp4"
+        file = videos / f"{name_of.replace('/', '_')}-{run.clock.total}.mp4"
         _write_video(file, frames, fps)
         files.append(file)
     run.close()

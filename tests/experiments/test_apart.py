@@ -62,6 +62,7 @@ def kill_first_part(monkeypatch, report: int) -> None:
     monkeypatch.setattr(Follower, "take", kill)
 
 
+@pytest.mark.slow
 def test_members_apart_are_shown_and_scored_as_members_together(config, scalars):
     apart_, together = [train(config(**SHORT, processes=n, name=f"in{n}")) for n in (2, 1)]
     assert apart_.scores == pytest.approx(together.scores, rel=1e-4)
