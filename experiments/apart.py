@@ -15,7 +15,7 @@ from experiments.monitor import Stopped, end_stage, how_to_go_on, interrupts
 from experiments.parts import Ended, Part, messages, started
 from experiments.reports import Report, What
 from experiments.screen import Screen
-from experiments.summary import write_summary
+from experiments.summary import summarize_run
 from experiments.tracking import Tracker
 
 LOG = logging.getLogger("retain")
@@ -43,7 +43,7 @@ def train_apart(run: Joined, screen: Screen) -> dict[str, Any]:
         if end.cause is not None:
             saved = f"saved all members in {run.folder / MEMBERS}"
             raise Stopped(end.cause, f"{saved}; {how_to_go_on(run)}")
-    return write_summary(run)
+    return summarize_run(run)  # is written since the last stage ended
 
 
 def follow(parts: Sequence[Part], follower: "Follower") -> list[Ended]:
