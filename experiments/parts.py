@@ -122,7 +122,7 @@ def work(config: Config, folder: Path, pipe: Connection) -> None:
         run = _made(config, folder)
         torch.set_num_threads(int(run.config.threads))
         reporter = Reporter(pipe.send)
-        monitor = Monitor(run, reporter, Screen(Console(quiet=True)))
+        monitor = Monitor(run, reporter, Screen(Console(quiet=True, force_terminal=False)))
         signal.signal(signal.SIGTERM, lambda *_: monitor.stop())
         LOG.addHandler(Words(pipe))
         reporter.start(run)

@@ -2,9 +2,10 @@
 
 import logging
 import os
+import pty
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,31 @@ def test_a_mistake_in_a_process_is_shown_with_its_place(config, monkeypatch, tmp
     with pytest.raises(RuntimeError, match="training failed: RuntimeError: a mistake"):
         train(config(**SHORT | {"envs": "broken:Broken-v0:100"}, processes=2))
     assert 'raise RuntimeError("a mistake")' in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_mistake_in_a_process_is_shown_on_a_terminal_too(flags, tmp_path):
+    """Where whoever shows progress takes standard error for itself."""
+    (tmp_path / "broken.py").write_text(BROKEN)
+    words = flags(**SHORT | {"envs": "broken:Broken-v0:100"}, processes=2, logdir=str(tmp_path))
+    root = Path(apart.__file__).parents[1]
+    env = os.environ | {"PYTHONPATH": f"{root}:{tmp_path}"}
+    ours, theirs = pty.openpty()
+    command = [sys.executable, str(root / "train.py"), *words]
+    with subprocess.Popen(command, env=env, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        shown = read_all(ours)
+    assert 'raise RuntimeError("a mistake")' in shown
+
+
+def read_all(terminal: int) -> str:
+    """What a terminal showed until nobody writes to it any more."""
+    found = b""
+    with suppress(OSError):  # how a terminal says that it is closed
+        while chunk := os.read(terminal, 65_536):
+            found += chunk
+    os.close(terminal)
+    return found.decode()
 
 
 @pytest.mark.slow
