@@ -14,6 +14,7 @@ import argparse
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,10 @@ from speed_report import draw, merge, print_tables, read
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "speed.png"
-HALF = "Retain, compiled, 5 members"
-# name in the table -> what each of two processes runs, and how many members that has
-TWO_PROCESSES = {
-    "Retain, compiled, 10 members, 2 processes": (HALF, 5),
-    "SB3 DQN, 2 processes": ("SB3 DQN", 1),
+# name in the table -> the peer in each of two processes, and what else its `train` takes
+TWO_PROCESSES: dict[str, tuple[str, dict[str, int]]] = {
+    "Retain, compiled, 10 members, 2 processes": ("Retain, compiled", {"seeds": 5}),
+    "SB3 DQN, 2 processes": ("SB3 DQN", {}),
 }
 WIDE = ("SB3 DQN", "CleanRL-style", "JAX DQN, jit", "Retain, compiled")
 Say = Callable[[str], None]
@@ -41,9 +41,7 @@ Say = Callable[[str], None]
 def peers(args: argparse.Namespace, say: Say) -> dict[str, Any]:
     """Everybody at 64-64, batches of 64; rounds over all of them, each with a seed of its own."""
     setting = Setting(steps=args.steps, seed=args.seed)
-    return compare(
-        setting, [*(name for name in PEERS if name != HALF), *TWO_PROCESSES], args.repeats, say
-    )
+    return compare(setting, [*PEERS, *TWO_PROCESSES], args.repeats, say)
 
 
 def wide(args: argparse.Namespace, say: Say) -> dict[str, Any]:
@@ -70,9 +68,10 @@ def compare(setting: Setting, names: Any, repeats: int, say: Say) -> dict[str, A
 def measure(name: str, setting: Setting) -> dict[str, Any]:
     """One run, as JSON; or two at once in two processes, their rates added."""
     if name in TWO_PROCESSES:
-        peer, members = TWO_PROCESSES[name]
-        seeds = [setting, Setting(**asdict(setting) | {"seed": setting.seed + members})]
-        runs = in_children([(run_peer, peer, each) for each in seeds], cold=True)
+        peer, more = TWO_PROCESSES[name]
+        seeds = [setting.seed, setting.seed + more.get("seeds", 1)]
+        each = [Setting(**asdict(setting) | {"seed": seed}) for seed in seeds]
+        runs = in_children([(partial(run_peer, **more), peer, own) for own in each], cold=True)
         rate = sum(run.rate for run in runs)
         return asdict(runs[0]) | {"rate": rate, "returns": [r for run in runs for r in run.returns]}
     run = in_child(run_peer, name, setting, cold=True)

@@ -32,10 +32,10 @@ def retain(steps: int, seed: int, seeds: int, processes: int = 1) -> dict[str, A
         start = now()
         result = train(config, watch)
         seconds = now() - start
-    stages = watch.times if processes == 1 else ()
+    compiling = sum(map(watch.compile_seconds, watch.times)) if processes == 1 else None
     return {
         "members": seeds, "seconds": seconds, "steps": 2 * steps * seeds,
-        "compile_seconds": sum(map(watch.compile_seconds, stages)) if processes == 1 else None,
+        "compile_seconds": compiling,
         "returns": [result.scores[:, task + 1, task].tolist() for task in range(len(TASKS))],
         "time_shares": result.summary.get("time_shares"),
     }  # fmt: skip

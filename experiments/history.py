@@ -1,6 +1,6 @@
 """What a run measured, and what it noted for the next log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,12 @@ class History:
         if not self._updates:
             return
         names = list(self._updates[0])
-        numbers = np.array(_as_arrays(self._updates, names))
+        numbers = np.array(
+            [
+                info.array if isinstance(info, Readings) else [info[name] for name in names]
+                for info in self._updates
+            ]
+        )
         for name, values in zip(names, numbers.swapaxes(0, 1), strict=True):
             _add_up(self.pending, f"learner/{name}", values)
             if "_" in name and name.rpartition("_")[2] in FIGURES:
@@ -79,13 +84,6 @@ class History:
         """Every attribute, by its name."""
         self.settle()
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
-
-
-def _as_arrays(infos: Sequence[Mapping[str, np.ndarray]], names: Sequence[str]) -> list[Any]:
-    """The numbers of these names, `[names, members]` for each."""
-    if all(type(info) is Readings for info in infos):
-        return [info.array for info in infos]  # type: ignore[attr-defined]
-    return [[info[name] for name in names] for info in infos]
 
 
 def _add_up(totals: dict[str, list[float]], name: str, values: np.ndarray) -> None:

@@ -30,7 +30,7 @@ class Joined(Run):
         super().__init__(config, folder)
         self.parts = shared_out(self.config)
         self._shares = np.array([part.seeds for part in self.parts]) / config.seeds
-        self._newest: list[Report | None] = [None] * len(self.parts)
+        self._newest: dict[int, Report] = {}  # of each part
         self._first_steps = [0] * len(self.parts)
         self._histories = [History() for _ in self.parts]
         self._told: dict[tuple[int, What], dict[int, Report]] = {}  # not yet shown: part -> report
@@ -54,7 +54,9 @@ class Joined(Run):
 
     def view(self) -> View:
         """What the first member's memory held there."""
-        return self._shown[0].view
+        view = self._shown[0].view
+        assert view is not None  # the first part has the first member
+        return view
 
     def take(self, part: int, report: Report) -> Iterator[tuple[What, Any]]:
         """Takes a report in.
@@ -70,7 +72,7 @@ class Joined(Run):
         """
         self._newest[part] = report
         self._note(part, report)
-        if None in self._newest:
+        if len(self._newest) < len(self.parts):
             return
         if not self._shown:
             self._begin()
@@ -78,7 +80,7 @@ class Joined(Run):
         while complete := self._earliest():
             step, what = complete
             told = self._told.pop((step, what), {})
-            self._shown = [told.get(k, newest) for k, newest in enumerate(self._reports)]
+            self._shown = self._reports(told)
             if what == "log":
                 yield what, self._next_log(told)
             else:
@@ -98,7 +100,7 @@ class Joined(Run):
 
     def _begin(self) -> None:
         """Takes over what all parts had seen when the run was left."""
-        parts, self._shown = self._histories, self._reports
+        parts, self._shown = self._histories, self._reports({})
         for _ in range(min(len(part.scores) for part in parts)):
             self._next_row()
         for _ in range(min(len(part.curve) for part in parts)):
@@ -164,9 +166,9 @@ class Joined(Run):
         """Environment steps of each member before a stage."""
         return sum(self.length(each) for each in self.sequence.stages[:stage])
 
-    @property
-    def _reports(self) -> list[Report]:
-        return [report for report in self._newest if report is not None]
+    def _reports(self, told: Mapping[int, Report]) -> list[Report]:
+        """One of each part: of an occasion, or, where it told of that before, the newest."""
+        return [told.get(part, self._newest[part]) for part in range(len(self.parts))]
 
 
 def shared_out(config: Config) -> list[Config]:

@@ -54,11 +54,13 @@ class Part:
 @contextmanager
 def started(run: Joined) -> Iterator[list[Part]]:
     """The processes of a run's members; none is left afterwards."""
-    context, parts = multiprocessing.get_context("spawn"), []
+    context = multiprocessing.get_context("spawn")
+    parts: list[Part] = []
     try:
         for config in run.parts:
             mine, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=work, args=(config, run.folder / MEMBERS, theirs))
+            given = config, run.folder / MEMBERS, theirs, not parts
+            process = context.Process(target=work, args=given)
             with _interrupts_held():
                 process.start()
             theirs.close()
@@ -73,17 +75,17 @@ def started(run: Joined) -> Iterator[list[Part]]:
 
 def messages(parts: Sequence[Part]) -> Iterator[tuple[int, Any]]:
     """What the parts say, with the number of each, until the last has ended."""
-    numbers, ended = {part.pipe: k for k, part in enumerate(parts)}, set()
-    while numbers:
-        for pipe in wait(list(numbers)):
-            number = numbers[pipe]  # type: ignore[index]
+    heard, ended = dict(enumerate(parts)), set()
+    while heard:
+        ready = wait([part.pipe for part in heard.values()])
+        for number, part in [(k, part) for k, part in heard.items() if part.pipe in ready]:
             try:
-                message = parts[number].pipe.recv()
+                message = part.pipe.recv()
             except (EOFError, ConnectionError):
-                del numbers[pipe]  # type: ignore[arg-type]
+                del heard[number]
                 if number in ended:
                     continue
-                message = _died(parts[number])
+                message = _died(part)
             if isinstance(message, Ended):
                 ended.add(number)
             yield number, message
@@ -114,14 +116,21 @@ class Words(logging.Handler):
         self._pipe.send(record.getMessage())
 
 
-def work(config: Config, folder: Path, pipe: Connection) -> None:
-    """The whole of a part's process: trains its members, and tells of it."""
+def work(config: Config, folder: Path, pipe: Connection, first: bool) -> None:
+    """The whole of a part's process: trains its members, and tells of it.
+
+    Args:
+        config: Of the part.
+        folder: That of all parts.
+        pipe: Takes reports, words, and at last how it ended.
+        first: Whether the first member is among these: its memory is shown.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this asks it to stop
     LOG.addHandler(logging.NullHandler())  # what there is to say before the start is said already
     try:
         run = _made(config, folder)
         torch.set_num_threads(int(run.config.threads))
-        reporter = Reporter(pipe.send)
+        reporter = Reporter(pipe.send, first)
         monitor = Monitor(run, reporter, Screen(Console(quiet=True, force_terminal=False)))
         signal.signal(signal.SIGTERM, lambda *_: monitor.stop())
         LOG.addHandler(Words(pipe))
@@ -157,9 +166,6 @@ def _made(config: Config, folder: Path) -> Run:
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
     """A process started now does not see Ctrl-C."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

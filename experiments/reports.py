@@ -24,7 +24,7 @@ class Report:
             or of the score matrix, this with the returns of a random policy.
         clock: Where the members are.
         interference: As in the history.
-        view: What the first of the members' memories holds.
+        view: What the first member's memory holds; None where it is not among these.
         compiled: Whether their updates run compiled.
         peak_memory: Of their process, in bytes.
         steps_per_second: Of these members together, since the last log.
@@ -34,7 +34,7 @@ class Report:
     news: Any
     clock: Clock
     interference: dict[str, list[float]]
-    view: View
+    view: View | None
     compiled: bool
     peak_memory: int
     steps_per_second: float = 0.0
@@ -45,10 +45,11 @@ class Reporter:
 
     Args:
         send: Takes each report.
+        first: Whether the first member of the run is among these.
     """
 
-    def __init__(self, send: Callable[[Report], None]) -> None:
-        self._send = send
+    def __init__(self, send: Callable[[Report], None], first: bool) -> None:
+        self._send, self._first = send, first
 
     def start(self, run: Run) -> None:
         """Where the members begin, or go on."""
@@ -75,5 +76,6 @@ class Reporter:
         """Nothing is held back."""
 
     def _tell(self, what: What, news: Any, run: Run, steps_per_second: float = 0.0) -> None:
-        state = run.history.interference, run.view(), run.compiled, run.peak_memory
+        view = run.view() if self._first else None
+        state = run.history.interference, view, run.compiled, run.peak_memory
         self._send(Report(what, news, run.clock, *state, steps_per_second))

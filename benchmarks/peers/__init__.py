@@ -88,7 +88,6 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "JAX DQN, jit": ("jax_dqn", {}),
     "Retain, eager": ("retain_dqn", {"compile": "off"}),
     "Retain, compiled": ("retain_dqn", {"compile": "on"}),
-    "Retain, compiled, 5 members": ("retain_dqn", {"compile": "on", "seeds": 5}),
     "Retain, compiled, 10 members": ("retain_dqn", {"compile": "on", "seeds": 10}),
     "Retain, compiled, 10 members, 2 threads": (
         "retain_dqn",
@@ -97,8 +96,13 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def run_peer(name: str, setting: Setting) -> Outcome:
+def run_peer(name: str, setting: Setting, **more: Any) -> Outcome:
     """Trains one peer in this process.
+
+    Args:
+        name: As in `PEERS`.
+        setting: What it does.
+        more: What its `train` takes beside what `PEERS` gives it.
 
     Raises:
         ImportError: Its library is not installed.
@@ -106,7 +110,7 @@ def run_peer(name: str, setting: Setting) -> Outcome:
     module, options = PEERS[name]
     train = importlib.import_module(f"peers.{module}").train
     start = now()
-    outcome = train(setting, **options)
+    outcome = train(setting, **options | more)
     return replace(outcome, whole_seconds=now() - start)
 
 

@@ -100,9 +100,7 @@ def test_nan_in_one_part_stops_all_and_is_saved_as_it_was_before(config, faulty)
         train(config(**SHORT | {"envs": "faulty:NaNAfter-v0:4000"}, processes=2, name="left"))
     assert "go on with: python train.py --resume" in str(stopped.value)
     folders = parts_of("left", config().logdir, None)
-    saved = [
-        folder for folder in folders if checkpoint_files(folder)
-    ]  # the other may not be so far
+    saved = filter(checkpoint_files, folders)  # the other may not be so far
     assert any(load_newest(folder)[1]["clock"]["step"] > 0 for folder in saved)
 
 
@@ -145,11 +143,8 @@ def read_all(terminal: int) -> str:
     ("script", "said"),
     [
         ("train(Config(**OPTIONS))", "with processes, call train below `if __name__"),
-        (
-            'if __name__ == "__main__":\n    register()\n    train(Config(**OPTIONS))',
-            "must be there",
-        ),
-        ('register()\nif __name__ == "__main__":\n    train(Config(**OPTIONS))', ""),
+        (f"{MAIN}    register()\n    train(Config(**OPTIONS))", "must be there"),
+        (f"register()\n{MAIN}    train(Config(**OPTIONS))", ""),
     ],
 )
 def test_a_script_is_told_what_its_processes_lack(tmp_path, config, script, said):

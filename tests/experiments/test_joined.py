@@ -28,7 +28,7 @@ def reported(tmp_path):
     def reports(config) -> list[bytes]:
         sent: list[bytes] = []
         run = new_run(replace(config, logdir=str(tmp_path / "parts")))
-        reporter = Reporter(lambda report: sent.append(pickle.dumps(report)))
+        reporter = Reporter(lambda report: sent.append(pickle.dumps(report)), config.seed == 0)
         reporter.start(run)
         Monitor(run, reporter, Screen(Console(quiet=True))).train()
         run.close()
