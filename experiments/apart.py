@@ -41,8 +41,8 @@ def train_apart(run: Joined, screen: Screen) -> dict[str, Any]:
         if end.ours:
             raise RuntimeError(f"training failed: {end.cause}")
         if end.cause is not None:
-            saved = f"saved all members in {run.folder / MEMBERS}"
-            raise Stopped(end.cause, f"{saved}; {how_to_go_on(run)}")
+            saved = run.folder / MEMBERS if all(each.saved for each in ends) else None
+            raise Stopped(end.cause, how_to_go_on(run), saved)
     return summarize_run(run)  # is written since the last stage ended
 
 

@@ -173,8 +173,8 @@ class Config(Flags):
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def deciding(self) -> dict[str, Any]:
-        """What decides the run's numbers, as JSON values: all but where its files are."""
-        return {k: v for k, v in self.to_json().items() if k not in FREE_ON_RESUME}
+        """What decides a run's numbers, as JSON values."""
+        return {k: v for k, v in self.to_json().items() if k not in NOT_DECIDING}
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Config":
@@ -197,6 +197,7 @@ _REGISTRIES: dict[str, dict[str, Any]] = {
     "network": NETWORKS,
 }
 FREE_ON_RESUME = {"resume", "logdir", "name", "overwrite"}
+NOT_DECIDING = FREE_ON_RESUME | {"processes"}  # a part of several is a run of one
 _POSITIVE = (
     *("steps", "capacity", "rows_per_task", "batch_size", "train_interval", "gradient_steps"),
     *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval"),

@@ -14,7 +14,7 @@ import torch
 from buffers import BUFFERS, ReplayBuffer
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
-from experiments.joined import Joined
+from experiments.joined import MEMBERS, Joined
 from experiments.run import Run
 from experiments.threads import cores, fastest_threads
 
@@ -45,7 +45,9 @@ def new_run(config: Config) -> Run:
         LOG.warning("EnvPool cannot seed single episodes: no resuming within a stage")
     run.folder = _claim(config)
     write_atomically(run.folder / "config.json", json.dumps(config.to_json(), indent=1).encode())
-    if run.config.processes == 1:  # otherwise each part saves its own members
+    if isinstance(run, Joined):
+        (run.folder / MEMBERS).mkdir()  # where each part saves its own
+    else:
         run.save()
     return run
 
@@ -60,7 +62,9 @@ def resumed_run(config: Config) -> Run:
     saved = load_config(folder)
     _check_flags(config, saved, folder)
     run = _run_of(saved, folder)
-    if saved.processes != 1:
+    if isinstance(run, Joined):
+        if not (folder / MEMBERS).is_dir():
+            raise ValueError(f"{folder / MEMBERS} is gone: there is nothing to go on from")
         return run
     path, state, problems = load_newest(folder)
     for problem in problems:
@@ -189,7 +193,7 @@ def _check_flags(config: Config, saved: Config, folder: Path) -> None:
         raise ValueError("--resume goes on with a run as it is: leave --name and --overwrite out")
     for field in dataclasses.fields(Config):
         asked, was = getattr(config, field.name), getattr(saved, field.name)
-        if field.name not in FREE_ON_RESUME and asked not in (field.default, was):
+        if field.name not in FREE_ON_RESUME and asked not in (field.default, was, "auto"):
             raise ValueError(
                 f"{folder} was started with {field.name}={was}, not {asked}: "
                 "leave the flag out, or start a new run"

@@ -19,6 +19,8 @@ from experiments.config import Config
 from experiments.memory_options import kinds_of, make_buffer
 from experiments.seeding import Use, stream
 
+AGE_BINS = 100
+
 
 def columns_of(config: Config, space: SharedSpace, needs_q: bool) -> dict[str, Any]:
     """The columns of every buffer, as its constructor takes them."""
@@ -35,13 +37,13 @@ class View:
     Attributes:
         held: As `describe()` of the buffer.
         coverage: How different its rows of each task are; see `buffers.views.coverage`.
-        ages: As `ages()` of the buffer.
+        ages: `np.histogram` of its rows' ages, `(rows, edges)`.
         idle: What to say if it never had to choose.
     """
 
     held: dict[str, Any]
     coverage: dict[int, float]
-    ages: np.ndarray
+    ages: tuple[np.ndarray, np.ndarray]
     idle: str | None
 
 
@@ -151,7 +153,8 @@ class Memories:
             rows = buffer.rows(task)
             spread = np.linspace(0, len(rows) - 1, min(len(rows), CELLS_LOOKED_AT))
             found[task] = coverage(buffer.read(rows[spread.astype(int)])["state"])
-        return View(held, found, buffer.ages(), buffer.idle())
+        ages = np.histogram(buffer.ages(), AGE_BINS)
+        return View(held, found, ages, buffer.idle())
 
     def state_dict(self) -> dict[str, Any]:
         """Every buffer's state."""

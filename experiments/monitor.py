@@ -27,14 +27,20 @@ CURE = "should it come again, start a new run with a smaller --learning-rate or 
 class Stopped(RuntimeError):
     """A run ended before its end; what it had is saved, and the message says how to go on.
 
-    Args:
+    Attributes:
         cause: Why it ended, and what may help.
-        then: What was saved, and how to go on.
+        then: How to go on.
+        saved: Where it is as it was when it ended; None if only older checkpoints hold.
     """
 
-    def __init__(self, cause: str, then: str) -> None:
-        super().__init__(f"{cause}; {then}")
-        self.cause = cause
+    def __init__(self, cause: str, then: str, saved: Path | None = None) -> None:
+        super().__init__(cause, then, saved)
+        self.cause, self.then, self.saved = cause, then, saved
+
+    def __str__(self) -> str:
+        """All of it in one line."""
+        saved = f"saved {self.saved}; " if self.saved else ""
+        return f"{self.cause}; {saved}{self.then}"
 
 
 class Watcher(Protocol):
@@ -87,9 +93,9 @@ class Monitor:
                 end_task(run)
                 self._switch()
         except NonFiniteLoss as error:
-            raise Stopped(f"{error}: {CURE}", self._save()) from error
+            raise self._stopped(f"{error}: {CURE}") from error
         except (NonFiniteData, WorkerCrash) as error:
-            raise Stopped(str(error), self._save()) from error
+            raise self._stopped(str(error)) from error
         except (OSError, MemoryError) as error:
             raise Stopped(str(error), how_to_go_on(run)) from error
         return write_summary(run)
@@ -105,7 +111,7 @@ class Monitor:
         if in_stage and self._due(config.eval_interval, total):
             self._evaluate()
         if self.asked_to_stop:
-            raise Stopped(f"after {run.clock.total:,} steps", self._save())
+            raise self._stopped(f"after {run.clock.total:,} steps")
         if in_stage and self._due(config.checkpoint_interval, total):
             self._checkpoint()
         run.clock.mark("other")
@@ -145,8 +151,9 @@ class Monitor:
         end_stage(run, self.watcher, self.screen, scores)
         self._checkpoint()
 
-    def _save(self) -> str:
-        return f"saved {self._checkpoint()}; {how_to_go_on(self.run)}"
+    def _stopped(self, cause: str) -> Stopped:
+        """The run as it is now is saved."""
+        return Stopped(cause, how_to_go_on(self.run), self._checkpoint())
 
     def _checkpoint(self) -> Path:
         """Saves the run; what was logged before is on disk before."""

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from envs import parse_sequence
 from experiments.checkpoint import checkpoint_files
 from experiments.config import Config
 from experiments.folders import new_run, resumed_run
@@ -36,10 +38,12 @@ class Ended:
     Attributes:
         cause: Why it ended before the end of the run; None if it did not.
         ours: Whether that is a mistake of ours.
+        saved: Whether its members are saved as they were then.
     """
 
     cause: str | None = None
     ours: bool = False
+    saved: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Part:
 def started(run: Joined) -> Iterator[list[Part]]:
     """The processes of a run's members; none is left afterwards."""
     context = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # its start would let Ctrl-C through again
     parts: list[Part] = []
     try:
         for config in run.parts:
@@ -81,7 +86,7 @@ def messages(parts: Sequence[Part]) -> Iterator[tuple[int, Any]]:
         for number, part in [(k, part) for k, part in heard.items() if part.pipe in ready]:
             try:
                 message = part.pipe.recv()
-            except (EOFError, ConnectionError):
+            except (EOFError, OSError):  # the latter in the middle of a message
                 del heard[number]
                 if number in ended:
                     continue
@@ -95,9 +100,9 @@ def _died(part: Part) -> Ended:
     part.process.join()
     code = part.process.exitcode or 0
     if code == -signal.SIGTERM:  # later, it says so itself
-        return Ended("before the first step")
+        return Ended("before the first step", saved=False)
     how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-    return Ended(f"the process of members {part.name} ended {how}")
+    return Ended(f"the process of members {part.name} ended {how}", saved=False)
 
 
 class Words(logging.Handler):
@@ -126,41 +131,58 @@ def work(config: Config, folder: Path, pipe: Connection, first: bool) -> None:
         first: Whether the first member is among these: its memory is shown.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this asks it to stop
-    LOG.addHandler(logging.NullHandler())  # what there is to say before the start is said already
+    LOG.addHandler(logging.NullHandler())  # nothing of it on standard error
     try:
-        run = _made(config, folder)
+        run = _made(config, folder, Words(pipe))
         torch.set_num_threads(int(run.config.threads))
         reporter = Reporter(pipe.send, first)
         monitor = Monitor(run, reporter, Screen(Console(quiet=True, force_terminal=False)))
         signal.signal(signal.SIGTERM, lambda *_: monitor.stop())
-        LOG.addHandler(Words(pipe))
         reporter.start(run)
         monitor.train()
         run.close()
         end = Ended()
     except Stopped as stopped:
-        end = Ended(stopped.cause)
+        end = Ended(stopped.cause, saved=stopped.saved is not None)
+    except BrokenPipeError:  # whoever started this is gone
+        return
     except Exception as error:
         traceback.print_exc()
-        end = Ended(f"{type(error).__name__}: {error}", ours=True)
-    with suppress(BrokenPipeError):  # nobody is there any more
+        end = Ended(f"{type(error).__name__}: {error}", ours=True, saved=False)
+    with suppress(BrokenPipeError):
         pipe.send(end)
 
 
-def _made(config: Config, folder: Path) -> Run:
+def _made(config: Config, folder: Path, words: Words) -> Run:
     """The run of a part: new, unless something of it was saved.
 
     Raises:
-        Stopped: What the starting process could make cannot be made here.
+        Stopped: It cannot be made here, or not from what is on disk.
     """
     own = folder / str(config.name)
     try:
+        check_known_here(config)
         if checkpoint_files(own):
+            LOG.addHandler(words)
             return resumed_run(Config(resume=str(own)))
         shutil.rmtree(own, ignore_errors=True)
-        return new_run(replace(config, logdir=str(folder)))
+        run = new_run(replace(config, logdir=str(folder)))
+        LOG.addHandler(words)  # what there is to say of a new run, its starter has said
+        return run
+    except (ValueError, OSError, MemoryError) as error:
+        raise Stopped(str(error), "nothing was begun") from error
+
+
+def check_known_here(config: Config) -> None:
+    """Checks anew, in this process, what another one has checked.
+
+    Raises:
+        ValueError: An environment, or another name, is not registered here.
+    """
+    try:
+        parse_sequence(replace(config).envs, config.steps)
     except ValueError as error:
-        raise Stopped(f"{error} ({LACKING})", "nothing was begun") from error
+        raise ValueError(f"{error} ({LACKING})") from error
 
 
 @contextmanager

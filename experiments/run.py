@@ -13,7 +13,7 @@ from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
 from experiments.clock import Clock
 from experiments.compiling import compiles, compiles_acting
-from experiments.config import Config
+from experiments.config import NOT_DECIDING, Config
 from experiments.evaluation import Evaluator
 from experiments.history import History
 from experiments.memories import Memories, View, columns_of
@@ -163,7 +163,7 @@ class Run:
             ValueError: Names what differs.
         """
         mine = self.config.deciding()
-        for name in sorted(mine.keys() | other.keys()):
+        for name in sorted((mine.keys() | other.keys()) - NOT_DECIDING):
             if mine.get(name) != other.get(name):
                 raise ValueError(
                     f"the checkpoint is of another configuration: its {name} is "
@@ -205,8 +205,9 @@ class Run:
 
     def _stepped_by(self) -> str:
         asked, tasks = self.config.vectorization, self.sequence.tasks
-        found = (f"{each.name} {each.backend(self._all_envs, asked)}" for each in tasks)
-        return f"environments, {self._all_envs} at a time: {', '.join(found)}"
+        count = -(-self.config.seeds // int(self.config.processes)) * self.config.num_envs
+        found = (f"{each.name} {each.backend(count, asked)}" for each in tasks)
+        return f"environments, {count} at a time: {', '.join(found)}"
 
     def _check_network(self) -> None:
         if (self.config.network == "cnn") != self.space.is_image:

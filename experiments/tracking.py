@@ -60,8 +60,8 @@ class Tracker:
         }
         values |= {f"time/{part}": share for part, share in run.clock.shares.items()}
         self._scalars(values | held(view, run.sequence.names), step)
-        if len(view.ages):
-            self._writer.add_histogram("memory/ages", view.ages, step)
+        if view.held["rows"]:
+            self._histogram("memory/ages", *view.ages, step)
 
     def scores(self, run: Run, scores: np.ndarray) -> None:
         """Greedy returns of every task, and what is forgotten of those learned before."""
@@ -111,6 +111,21 @@ class Tracker:
 
         each = [Summary.Value(tag=tag, simple_value=float(v)) for tag, v in values.items()]
         self._writer._get_file_writer().add_summary(Summary(value=each), step)
+
+    def _histogram(self, tag: str, counts: np.ndarray, edges: np.ndarray, step: int) -> None:
+        """Writes numbers as `np.histogram` has counted them."""
+        middles = (edges[:-1] + edges[1:]) / 2
+        self._writer.add_histogram_raw(
+            tag,
+            min=edges[0],
+            max=edges[-1],
+            num=counts.sum(),
+            sum=counts @ middles,
+            sum_squares=counts @ middles**2,
+            bucket_limits=edges.tolist(),
+            bucket_counts=[0, *counts.tolist()],  # none is below the first edge
+            global_step=step,
+        )
 
 
 def held(view: View, names: Sequence[str]) -> dict[str, float]:

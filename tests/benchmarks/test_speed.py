@@ -164,10 +164,12 @@ def test_the_default_run_is_compared_with_and_without_compiling():
     rows = {
         "Retain, defaults": row | {"time_shares": None},
         "ten": ten | {"time_shares": {"acting": 0.4, "learning": 0.6}},
+        "apart": ten | {"time_shares": None, "compile_seconds": None},
     }
     assert default_rows({"rows": rows}) == [
         ["Retain, defaults", "30", "20", "2", "1.00", "1.00", "", "1", "2"],
         ["ten", "60", "40", "10", "2.00", "2.00", "40%", "1 1", "2 2"],
+        ["apart", "60", "", "10", "2.00", "", "", "1 1", "2 2"],
     ]
     assert share_lines({"rows": rows}) == ["ten: learning 60%, acting 40%"]
 

@@ -1,11 +1,15 @@
 """Members in processes of their own: the same run, in parts that stop and go on together."""
 
 import logging
+import multiprocessing
 import os
 import pty
+import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,11 @@ import pytest
 from experiments import Config, Stopped, apart, train
 from experiments.apart import Follower
 from experiments.checkpoint import checkpoint_files, load_newest
-from experiments.folders import load_config, new_run
+from experiments.folders import load_config, new_run, resumed_run
+from experiments.monitor import Monitor
+from experiments.parts import Ended, Part, messages
 from experiments.replay import evaluate_run, parts_of
+from experiments.reports import Reporter
 from experiments.screen import Screen
 from experiments.threads import cores
 
@@ -84,14 +91,25 @@ def test_a_dead_process_is_named_and_the_run_goes_on_where_it_was(config, monkey
         kill_first_part(patch, 4)
         train(config(**SHORT, processes=2, name="left"))
     folder = whole.folder.with_name("left")
-    assert str(stopped.value) == (
-        f"the process of members 0-1 ended by signal 9; saved all members in {folder / 'members'}; "
+    assert str(stopped.value) == (  # it saved nothing more, so nobody says so
+        "the process of members 0-1 ended by signal 9; "
         f"go on with: python train.py --resume {folder}"
     )
     for _ in range(2):  # the second time, nothing is left to do
         resumed = train(Config(resume=str(folder)))
         assert resumed.summary["scores"] == whole.summary["scores"]
         assert resumed.summary["evaluations"] == whole.summary["evaluations"]
+
+
+def test_a_process_that_dies_while_it_speaks_is_named():
+    """A message begins with its length, as a C int of the network's order."""
+    theirs, mine = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=os._exit, args=(7,))
+    process.start()
+    os.write(theirs.fileno(), (100).to_bytes(4, "big") + b"half of it")
+    theirs.close()
+    (end,) = messages([Part("0-1", process, mine)])
+    assert end == (0, Ended("the process of members 0-1 ended with exit code 7", saved=False))
 
 
 @pytest.mark.slow
@@ -170,10 +188,99 @@ def test_a_full_disk_here_lets_the_parts_save_what_they_have(config, monkeypatch
 
     monkeypatch.setattr(Follower, "_show", full)
     long = config(**SHORT | {"envs": "retain/Recall:400000"}, processes=2, name="left")
-    with pytest.raises(Stopped, match=r"No space left on device; saved all members in .*members;"):
+    with pytest.raises(Stopped, match=r"No space left on device; saved .*/left/members; go"):
         train(long)
     folders = parts_of("left", long.logdir, None)
     assert all(0 < load_newest(folder)[1]["clock"]["step"] < 400_000 for folder in folders)
+
+
+HELD = """
+from pathlib import Path
+from experiments import Config
+from experiments.folders import new_run
+from experiments.parts import started
+
+if __name__ == "__main__":
+    with started(new_run(Config(**OPTIONS))) as parts:
+        for part in parts:
+            text = Path(f"/proc/{part.process.pid}/status").read_text()
+            print(text.partition("SigBlk:")[2].split()[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_no_part_sees_ctrl_c_while_it_starts(tmp_path, config):
+    """In a process of its own: the first start of several processes differs from later ones."""
+    options = vars(config(**SHORT, processes=3))
+    (tmp_path / "script.py").write_text(f"OPTIONS = {options}\n{HELD}")
+    env = os.environ | {"PYTHONPATH": str(Path(apart.__file__).parents[1])}
+    command = [sys.executable, tmp_path / "script.py"]
+    shown = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+    blocked = [int(mask, 16) >> (signal.SIGINT - 1) & 1 for mask in shown.split()]
+    assert blocked == [1, 1, 1]
+
+
+@pytest.fixture
+def left(config):
+    """A run of two parts that was left after its first stage: the folder of each."""
+    run = new_run(config(**SHORT, processes=2, name="left"))
+    for part in run.parts:
+        own = new_run(replace(part, logdir=str(run.folder / "members")))
+        monitor = Monitor(own, Reporter(lambda _: None, False), Screen())
+        with pytest.raises(Stopped):
+            monitor.look = stopping_at(monitor, 200)
+            monitor.train()
+    return [run.folder / "members" / str(part.name) for part in run.parts]
+
+
+def stopping_at(monitor, step):
+    def look(run):
+        if run.clock.total >= step:
+            monitor.stop()
+        Monitor.look(monitor, run)
+
+    return look
+
+
+@pytest.mark.slow
+def test_a_part_goes_on_from_an_older_checkpoint_and_says_so(left, caplog):
+    newest = checkpoint_files(left[1])[-1]
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with caplog.at_level(logging.WARNING, "retain"):
+        train(Config(resume=str(left[0].parents[1])))
+    (said,) = [words for words in caplog.messages if newest.name in words]
+    assert said.startswith("members 2-2: ")
+    assert f"going on from {load_newest(left[1])[0].parent}" in said
+
+
+@pytest.mark.slow
+def test_a_part_without_a_whole_checkpoint_is_refused_by_its_name(left):
+    for path in checkpoint_files(left[1]):
+        path.write_bytes(b"")
+    with pytest.raises(Stopped) as stopped:
+        train(Config(resume=str(left[0].parents[1])))
+    assert f"{checkpoint_files(left[1])[-1]} is not a whole checkpoint" in str(stopped.value)
+    assert "registers" not in str(stopped.value)
+
+
+def test_a_run_whose_members_are_gone_does_not_begin_anew(config):
+    folder = new_run(config(**SHORT, processes=2)).folder
+    shutil.rmtree(folder / "members")
+    with pytest.raises(ValueError, match="members is gone: there is nothing to go on from"):
+        train(Config(resume=str(folder)))
+
+
+def test_auto_on_resume_is_whatever_the_run_has(config):
+    folder = str(new_run(config(**SHORT, processes=2)).folder)
+    assert resumed_run(Config(resume=folder, processes="auto")).config.processes == 2
+    with pytest.raises(ValueError, match="was started with processes=2, not 3"):
+        resumed_run(Config(resume=folder, processes=3))
+
+
+def test_what_steps_environments_is_said_of_each_process(config):
+    run = new_run(config(**SHORT | {"seeds": 5}, processes=2, num_envs=4))
+    assert run.stepped_by.startswith("environments, 12 at a time: ")
 
 
 def test_words_of_a_part_say_whose_they_are(config, caplog):

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from experiments import Config, train
-from experiments.checkpoint import checkpoint_files, load_newest
+from experiments.checkpoint import checkpoint_files, load_checkpoint, load_newest, save_checkpoint
 from experiments.folders import find_run, idle_parts, new_run
+from experiments.replay import evaluate_run
 from experiments.run import Run
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -76,6 +77,28 @@ def test_settings_changed_on_disk_are_refused(config):
     (folder / "config.json").write_text(json.dumps(values))
     with pytest.raises(ValueError, match=r"its learning_rate is 0\.01, here it is 0\.5"):
         train(Config(resume=str(folder)))
+
+
+def test_a_run_of_before_there_were_processes_goes_on(config, same_outcome):
+    whole = train(config(**SHORT, name="whole"))
+    old = train(config(**SHORT, name="old")).folder
+    for path in (old / "config.json", *checkpoint_files(old)):
+        forget_processes(path)
+    for path in checkpoint_files(old)[2:]:
+        path.unlink()
+    assert evaluate_run(str(old), "", None, 1, 0).returns.shape == (1, 2)
+    same_outcome(train(Config(resume=str(old))), whole)
+
+
+def forget_processes(path):
+    """The file as it was written by a version that did not know of them."""
+    if path.suffix == ".json":
+        values = json.loads(path.read_text())
+        path.write_text(json.dumps({k: v for k, v in values.items() if k != "processes"}))
+        return
+    state = load_checkpoint(path)
+    state["config"].pop("processes", None)
+    save_checkpoint(path, state)
 
 
 def test_going_on_from_an_older_checkpoint_is_said(config, caplog, same_outcome):

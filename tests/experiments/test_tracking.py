@@ -30,7 +30,8 @@ METRICS = (
 def tracked(tmp_path_factory, toy):
     """The toy run, and its events."""
     result = train(Config(**toy | {"logdir": str(tmp_path_factory.mktemp("tracked")), "seed": 1}))
-    events = EventAccumulator(str(result.folder), size_guidance={"scalars": 0, "images": 0})
+    all_of = {"scalars": 0, "images": 0, "histograms": 0}
+    events = EventAccumulator(str(result.folder), size_guidance=all_of)
     return result, events.Reload()
 
 
@@ -124,6 +125,12 @@ def test_the_memory_is_shown_with_its_shares_and_ages(tracked):
     assert shares[1][500] == pytest.approx(140 / 180)
     assert points(events, "memory/age_min") == [(step, 0) for step in range(100, 900, 100)]
     assert dict(points(events, "memory/age_max"))[200] == 199
+    (ages,) = [each for each in events.Histograms("memory/ages") if each.step == 200]
+    shown = ages.histogram_value  # each of 200 rows, and 40 of them once more
+    assert (shown.min, shown.max, shown.num) == (0, 199, 240)
+    assert shown.bucket[0] == 0 and min(shown.bucket[1:]) == 2 and sum(shown.bucket) == 240
+    assert shown.bucket_limit[:3] == pytest.approx([0, 1.99, 3.98])
+    assert shown.sum == pytest.approx(240 * 99.5, rel=0.1)
 
 
 def test_pictures_are_drawn_before_training_and_after_each_stage(tracked):
