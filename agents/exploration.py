@@ -29,12 +29,13 @@ class Exploration:
         shape = (len(rngs), num_envs)
         self._left = np.zeros(shape, np.int64)
         self._action = np.zeros(shape, np.int64)
-        self._nobody = np.zeros(shape, bool)
-        self._nobody.flags.writeable = False
+        self._nobody, self._everybody = np.zeros(shape, bool), np.ones(shape, bool)
+        self._nobody.flags.writeable = self._everybody.flags.writeable = False
         self.exploring = self._nobody
         self._starts, self._actions = np.empty((2, AHEAD, *shape))
         self._lengths = np.ones((AHEAD, *shape), np.int64)
-        self._lowest = [0.0] * AHEAD  # of each of these steps' `_starts`
+        self._lowest = self._highest = [0.0] * AHEAD  # of each of these steps' `_starts`
+        self._choices, self._indices = 0, self._lengths  # `_actions` as indices of so many
         self._next = AHEAD  # of the steps drawn ahead, the first not used
         self._before = self._states()  # of the generators, before these were drawn
 
@@ -52,17 +53,38 @@ class Exploration:
         if self._next == AHEAD:
             self._draw()
         now, self._next = self._next, self._next + 1
-        if self._lowest[now] >= epsilon and not np.count_nonzero(self._left):
-            self.exploring = self._nobody
-            return greedy
+        if not np.count_nonzero(self._left):
+            if self._lowest[now] >= epsilon:
+                self.exploring = self._nobody
+                return greedy
+            if self._longest == 1 or not lasting:
+                return self._choose_once(now, greedy, epsilon, num_actions)
         start = (self._starts[now] < epsilon) & (self._left == 0)
         if np.count_nonzero(start):
-            drawn = (self._actions[now] * num_actions).astype(np.int64)
-            self._action = np.where(start, drawn, self._action)
+            self._action = np.where(start, self._drawn(now, num_actions), self._action)
             self._left = np.where(start, self._lengths[now] if lasting else 1, self._left)
         self.exploring = self._left > 0
         self._left -= self.exploring
         return np.where(self.exploring, self._action, greedy)
+
+    def _choose_once(
+        self, now: int, greedy: np.ndarray, epsilon: float, num_actions: int
+    ) -> np.ndarray:
+        """What `choose` does where no exploratory action lasts, in fewer calls."""
+        drawn = self._drawn(now, num_actions)
+        if self._highest[now] < epsilon:
+            self.exploring = self._everybody
+            return drawn
+        self.exploring = self._starts[now] < epsilon
+        return np.where(self.exploring, drawn, greedy)
+
+    def _drawn(self, now: int, num_actions: int) -> np.ndarray:
+        """The actions drawn for a step, should it explore: for all steps ahead at once."""
+        if num_actions != self._choices:
+            self._choices = num_actions
+            self._indices = (self._actions * num_actions).astype(np.int64)
+        drawn: np.ndarray = self._indices[now]
+        return drawn
 
     def end_episodes(self, ended: np.ndarray) -> None:
         """Stops exploratory actions where an episode ended, bool `[members, envs]`."""
@@ -84,7 +106,7 @@ class Exploration:
 
     def _draw(self) -> None:
         """Draws for the steps ahead: whether each starts to explore, how, and for how long."""
-        self._before, self._next = self._states(), 0
+        self._before, self._next, self._choices = self._states(), 0, 0
         envs = self._left.shape[1]
         for member, rng in enumerate(self._rngs):
             self._starts[:, member] = rng.random((AHEAD, envs))
@@ -93,6 +115,7 @@ class Exploration:
                 drawn = rng.zipf(2.0, (AHEAD, envs))
                 self._lengths[:, member] = np.minimum(drawn, self._longest)
         self._lowest = self._starts.min((1, 2)).tolist()
+        self._highest = self._starts.max((1, 2)).tolist()
 
     def _states(self) -> list[Any]:
         return [rng.bit_generator.state for rng in self._rngs]

@@ -65,6 +65,8 @@ class Memory(Protocol):
     def drawable(self) -> int: ...  # noqa: D102
     @property
     def nbytes(self) -> int: ...  # noqa: D102
+    @property
+    def needs_feedback(self) -> bool: ...  # noqa: D102
     def __len__(self) -> int: ...
     def add(self, rows: Mapping[str, ArrayLike]) -> np.ndarray: ...  # noqa: D102
     def sample(self, n: int, out: Mapping[str, np.ndarray] | None = None) -> Sample: ...  # noqa: D102

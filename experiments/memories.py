@@ -60,6 +60,7 @@ class Memories:
         self._firsts = np.arange(len(self.buffers) + 1) * num_envs  # environments of members
         self._layout = Layout(self.columns)
         self._intake = Intake(self._layout)
+        self._heeding = any(buffer.needs_feedback for buffer in self.buffers)
         self._together: Together | None = None  # what drew the last sample
 
     @staticmethod
@@ -124,8 +125,9 @@ class Memories:
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tells each buffer how wrong its member was on the rows drawn, `[members, n]`."""
-        for buffer, rows, errors in zip(self.buffers, index, td_error, strict=True):
-            buffer.feedback(rows, errors)
+        if self._heeding:
+            for buffer, rows, errors in zip(self.buffers, index, td_error, strict=True):
+                buffer.feedback(rows, errors)
 
     def label(self, task: int, q: Callable[[int, np.ndarray], np.ndarray]) -> None:
         """Writes the Q values of now on every row of a task that ends.

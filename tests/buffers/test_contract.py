@@ -438,6 +438,18 @@ def test_feedback_about_rows_not_drawn_changes_nothing(make, filled, assert_equa
     assert_equal(buffer.state_dict(), before)
 
 
+def test_feedback_changes_something_where_it_is_needed_only(make, filled, assert_equal):
+    buffer = filled(make())
+    index = buffer.sample(9).index
+    before = buffer.state_dict()
+    buffer.feedback(index, np.linspace(5, 9, 9))
+    if buffer.needs_feedback:
+        with pytest.raises(AssertionError):
+            assert_equal(buffer.state_dict(), before)
+    else:
+        assert_equal(buffer.state_dict(), before)
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))])
 def test_a_copy_goes_on_as_the_original(make, filled, make_rows, copied, assert_equal):
     buffer = filled(make(seed=1))

@@ -70,7 +70,7 @@ def test_auto_is_native_where_there_is_such(name, backend):
 
 
 @pytest.mark.parametrize(
-    ("name", "fewest"), [("CartPole-v0", 2), ("Acrobot", 3), ("MountainCar", 1)]
+    ("name", "fewest"), [("CartPole-v0", 1), ("Acrobot", 3), ("MountainCar", 1)]
 )
 def test_auto_is_native_from_as_many_copies_as_that_pays_for(name, fewest):
     found = [find_task(name).backend(copies) for copies in (1, 2, 3)]
@@ -115,7 +115,8 @@ def test_native_is_refused_where_there_is_no_such():
 @pytest.mark.parametrize("name", ["CartPole-v0", "CartPole", "Acrobot", "MountainCar"])
 def test_a_native_episode_ends_with_the_time_limit_of_its_id(name, opened):
     task = find_task(name)
-    assert opened(task, "native")._envs._limit == gym.spec(task.env_id).max_episode_steps
+    limits = opened(task, "native")._envs._limit.tolist()
+    assert set(limits) == {gym.spec(task.env_id).max_episode_steps}
 
 
 TASKS = {

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from envs.native import NATIVE, Acrobot, CartPole, MountainCar
 from envs.native.acrobot import _wrap
+from envs.native.cartpole import FEW
 
 CARTPOLE, ACROBOT, CAR = "retain/CartPole-v1", "retain/Acrobot-v1", "retain/MountainCar-v0"
 WORLDS = {
@@ -57,10 +58,11 @@ def actions(env_id: str, obs: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 @worlds
 @pytest.mark.parametrize("mode", ["DISABLED", "NEXT_STEP"])
-def test_every_step_is_that_of_gymnasiums_single_environments(env_id, physics, mode):
+@pytest.mark.parametrize("copies", [3, FEW + 1])
+def test_every_step_is_that_of_gymnasiums_single_environments(env_id, physics, mode, copies):
     rng = np.random.default_rng(0)
-    mine, other = (make(env_id, 3, mode, **physics) for make in (native, one_by_one))
-    seeds = rng.integers(2**32, size=3).tolist()
+    mine, other = (make(env_id, copies, mode, **physics) for make in (native, one_by_one))
+    seeds = rng.integers(2**32, size=copies).tolist()
     now = mine.reset(seed=seeds)
     assert_same_bits(now, other.reset(seed=seeds))
     episodes = 0

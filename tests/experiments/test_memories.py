@@ -24,7 +24,8 @@ class Buffer:
 
     columns: ClassVar = {"action": Column((), np.int64)}
 
-    def __init__(self):
+    def __init__(self, needs_feedback=True):
+        self.needs_feedback = needs_feedback
         self.added, self.told = [], []
 
     def __len__(self):
@@ -91,6 +92,12 @@ def test_feedback_reaches_the_member_whose_rows_it_is_about():
     memories.feedback(np.array([[1, 2], [3, 4]]), np.array([[0.1, 0.2], [0.3, 0.4]]))
     assert memories.buffers[0].told == [([1, 2], [0.1, 0.2])]
     assert memories.buffers[1].told == [([3, 4], [0.3, 0.4])]
+
+
+def test_members_that_need_no_feedback_are_not_told():
+    memories = Memories([Buffer(False), Buffer(False)], num_envs=2)
+    memories.feedback(np.array([[1, 2], [3, 4]]), np.array([[0.1, 0.2], [0.3, 0.4]]))
+    assert not any(buffer.told for buffer in memories.buffers)
 
 
 def test_a_sample_has_a_row_of_every_column_for_each_member(stepped):
