@@ -71,6 +71,7 @@ class Look:
 
     def __init__(self, device: torch.device, noise: Tensor) -> None:
         self._device, self._noise = device, noise
+        self._lasts = device.type == "cpu"  # where tensors share the memory of arrays
         self._made: dict[Any, tuple[np.ndarray, Tree]] = {}
 
     def at(self, obs: np.ndarray, task: int, noise: Tensor) -> Tree:
@@ -79,7 +80,7 @@ class Look:
             self._made[key] = self._make(obs, task)
         room, tree = self._made[key]
         room[...] = obs
-        if self._device.type != "cpu":
+        if not self._lasts:
             tree = tree | {"obs": tensor_of(room, self._device)}
         return tree if noise is self._noise else tree | {"noise": noise}
 

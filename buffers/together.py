@@ -35,8 +35,8 @@ class Together:
         data = layout.views(records)
         self.sample = Sample(nested(data) if layout.nested else data, index, weight)
         self._buffers, self._n = tuple(buffers), n
-        self._drawn, self._rows = np.empty(shape), np.ones((len(buffers), 1))
-        self._held: list[int] = []  # rows of each buffer, as in `_rows`
+        self._drawn, self._factor = np.empty(shape), np.ones(())
+        self._held: list[int] = []  # rows of each buffer, as in `_factor`
         # Each buffer and its parts of all arrays, which to cut out takes longer than to fill.
         self._each = [
             (buffer, Batch(layout, [raw[k] for raw in records], (index[k], weight[k])), drawn, own)
@@ -61,12 +61,18 @@ class Together:
         for buffer, _, drawn, _ in self._each:
             buffer._rng.random(out=drawn)
         if rows != self._held:
-            self._held, self._rows[:, 0] = rows, rows
-        self._drawn *= self._rows
+            self._held, self._factor = rows, _factor(rows)
+        self._drawn *= self._factor
         self.sample.index[...] = self._drawn
         for buffer, part, _, slots in self._each:
             buffer._storage.fill(part, slots)
         self.sample.weight.fill(1)
+
+
+def _factor(rows: list[int]) -> np.ndarray:
+    """The numbers of rows, to multiply with: as one if all are, which takes a third of the time."""
+    whole = np.array(rows, np.float64)
+    return whole[:, None] if rows.count(rows[0]) < len(rows) else whole[0, ...]
 
 
 def _is_plain(buffer: Any, part: Batch, n: int) -> bool:
