@@ -53,10 +53,10 @@ def test_evaluations_are_the_same_in_native_environments(config):
 
 @pytest.mark.parametrize(
     ("members", "said"),
-    [(1, "1 at a time: CartPole sync, MountainCar native"), (2, "2 at a time: CartPole native, M")],
+    [(1, "1 at a time: Acrobot sync, MountainCar native"), (3, "3 at a time: Acrobot native, M")],
 )
 def test_what_steps_each_task_is_said(members, said, config):
-    run = Run(config(envs="CartPole,MountainCar", seeds=members, num_envs=1))
+    run = Run(config(envs="Acrobot,MountainCar", seeds=members, num_envs=1))
     assert run.stepped_by.startswith(f"environments, {said}")
 
 
