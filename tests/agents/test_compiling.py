@@ -24,6 +24,9 @@ EVERYTHING = {
 # Of each kind one or two that do what no other does: a layer's norms, an operator of our own, a
 # gradient per row, an output kept, a reset.
 UNLIKE = ("none", "distill", "lwf", "parseval", "spectral", "ewc", "gem", "reset")
+# Also two eager agents that differ in the last bit part where a choice of two nearly equal values
+# falls the other way. Until then weights of images differ by 3e-8: for so many updates at least.
+TOGETHER = {"lwf": 300}
 # Of every kind of term one, without strength.
 IDLE = "derpp:strength=0,lwf:strength=0,l1:strength=0,step=loss,spectral:strength=0,ewc:strength=0"
 slow = pytest.mark.slow
@@ -68,16 +71,13 @@ def assert_close(pair, infos, caplog):
     ("network", "methods", "updates"),
     [
         ("mlp", "distill", 200),
-        *(pytest.param("mlp", name, 500, marks=slow) for name in ("none", *METHODS)),
-        *(pytest.param("cnn", name, 300, marks=slow) for name in UNLIKE),
+        *(pytest.param("mlp", name, 1_000, marks=slow) for name in ("none", *METHODS)),
+        *(pytest.param("cnn", name, TOGETHER.get(name, 1_000), marks=slow) for name in UNLIKE),
     ],
 )
-def test_hundreds_of_compiled_updates_end_where_eager_ones_do(
+def test_a_thousand_compiled_updates_end_where_eager_ones_do(
     agent, rows, learn, caplog, network, methods, updates
 ):
-    # Not more: also two eager agents that differ in the last bit part where a choice of two nearly
-    # equal values falls the other way. Until then weights differ by 3e-8: cnn and lwf do for 400
-    # updates, and by 2e-4 after 500.
     pair, infos = learn_twice(agent, rows, learn, updates, network=network, methods=methods)
     assert not torch.equal(pair[1].state["theta"], agent(shape=SHAPES[network]).state["theta"])
     assert_close(pair, infos, caplog)
