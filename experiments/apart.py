@@ -12,7 +12,8 @@ import numpy as np
 
 from experiments.joined import MEMBERS, Joined
 from experiments.monitor import Stopped, end_stage, how_to_go_on, interrupts
-from experiments.parts import Ended, Part, messages, started
+from experiments.part import Ended
+from experiments.parts import Part, messages, started
 from experiments.reports import Report, What
 from experiments.screen import Screen
 from experiments.summary import summarize_run
@@ -28,7 +29,7 @@ def train_apart(run: Joined, screen: Screen) -> dict[str, Any]:
         The contents of summary.json.
 
     Raises:
-        Stopped: Interrupted, or some members cannot go on; what all members had is saved.
+        Stopped: Interrupted, or some members cannot go on; it says whether all are saved.
         RuntimeError: A mistake of ours, which its process has printed.
     """
     follower = Follower(run, screen)

@@ -23,8 +23,8 @@ def run_command(command: Callable[[], None]) -> int:
     """Runs a command; a user's mistake is one line on standard error and exit code 2.
 
     Returns:
-        The exit code: 0 done, 2 a mistake (nothing was lost), 3 stopped early (all was saved),
-        130 stopped at once.
+        The exit code: 0 done, 2 a mistake (nothing was lost), 3 stopped early (it says what was
+        saved), 130 stopped at once.
     """
     try:
         command()

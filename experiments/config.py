@@ -149,7 +149,7 @@ class Config(Flags):
         if self.threads != "auto" and not 1 <= self.threads <= MOST_THREADS:
             bound = "least 1" if self.threads < 1 else f"most {MOST_THREADS}"
             raise ValueError(f"threads must be at {bound}, or auto, got {self.threads}")
-        most = MOST_PROCESSES if self.resume else self.seeds
+        most = MOST_PROCESSES if self.resume else min(self.seeds, MOST_PROCESSES)
         if self.processes != "auto" and not 1 <= self.processes <= most:
             bound = "least 1" if self.processes < 1 else f"most one for each of {most} members"
             raise ValueError(f"processes must be at {bound}, or auto, got {self.processes}")
@@ -174,7 +174,24 @@ class Config(Flags):
 
     def deciding(self) -> dict[str, Any]:
         """What decides a run's numbers, as JSON values."""
-        return {k: v for k, v in self.to_json().items() if k not in NOT_DECIDING}
+        return {k: v for k, v in self.to_json().items() if k not in FREE_ON_RESUME}
+
+    def check_deciding(self, other: dict[str, Any]) -> None:
+        """Refuses what another configuration made.
+
+        Args:
+            other: What decided it, as of `deciding`.
+
+        Raises:
+            ValueError: Names what differs.
+        """
+        mine = self.deciding()
+        for name in sorted((mine.keys() | other.keys()) - {"processes"}):  # each is a run of one
+            if mine.get(name) != other.get(name):
+                raise ValueError(
+                    f"the checkpoint is of another configuration: its {name} is "
+                    f"{other.get(name)}, here it is {mine.get(name)}"
+                )
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> "Config":
@@ -183,6 +200,8 @@ class Config(Flags):
         Raises:
             ValueError: A field that this version does not know.
         """
+        if not isinstance(values, dict):
+            raise ValueError(f"config.json must hold an object, not {values!r}")
         unknown = sorted(set(values) - {field.name for field in dataclasses.fields(Config)})
         if unknown:
             raise ValueError(f"config.json has the unknown field {unknown[0]!r}")
@@ -197,7 +216,6 @@ _REGISTRIES: dict[str, dict[str, Any]] = {
     "network": NETWORKS,
 }
 FREE_ON_RESUME = {"resume", "logdir", "name", "overwrite"}
-NOT_DECIDING = FREE_ON_RESUME | {"processes"}  # a part of several is a run of one
 _POSITIVE = (
     *("steps", "capacity", "rows_per_task", "batch_size", "train_interval", "gradient_steps"),
     *("seeds", "num_envs", "eval_episodes", "eval_interval_episodes", "log_interval"),

@@ -63,8 +63,7 @@ def resumed_run(config: Config) -> Run:
     _check_flags(config, saved, folder)
     run = _run_of(saved, folder)
     if isinstance(run, Joined):
-        if not (folder / MEMBERS).is_dir():
-            raise ValueError(f"{folder / MEMBERS} is gone: there is nothing to go on from")
+        _check_members(run)
         return run
     path, state, problems = load_newest(folder)
     for problem in problems:
@@ -117,6 +116,19 @@ def idle_parts(run: Run) -> Iterator[str]:
                 f"{method.name} does nothing with --buffer {config.buffer}, which keeps no rows of "
                 "earlier tasks: use --buffer hybrid or --no-clear-at-switch, or leave it out"
             )
+
+
+def _check_members(run: Joined) -> None:
+    """Every folder of members must be of a part of the run."""
+    folder = run.folder / MEMBERS
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is gone: there is nothing to go on from")
+    names = {str(part.name) for part in run.parts}
+    if strange := sorted({path.name for path in folder.iterdir()} - names):
+        raise ValueError(
+            f"{folder / strange[0]} is of another configuration: here members are in "
+            f"{', '.join(sorted(names))}"
+        )
 
 
 def _run_of(config: Config, folder: Path = Path()) -> Run:

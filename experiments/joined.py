@@ -1,6 +1,7 @@
 """A run whose members train in several processes: what these report, as one."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from experiments.memories import View
 from experiments.needs import peak_memory
 from experiments.reports import Report, What
 from experiments.run import Run
+from experiments.summary import rows_written
 
 MEMBERS = "members"  # folder in that of the run: a run in it for each part
 
@@ -30,8 +32,7 @@ class Joined(Run):
         super().__init__(config, folder)
         self.parts = shared_out(self.config)
         self._shares = np.array([part.seeds for part in self.parts]) / config.seeds
-        self._newest: dict[int, Report] = {}  # of each part
-        self._first_steps = [0] * len(self.parts)
+        self._starts: dict[int, Report] = {}  # where each part began
         self._histories = [History() for _ in self.parts]
         self._told: dict[tuple[int, What], dict[int, Report]] = {}  # not yet shown: part -> report
         self._shown: list[Report] = []  # the parts' reports of where this is
@@ -70,9 +71,8 @@ class Joined(Run):
             `evaluation` or `switch` and the scores `[members, tasks]`. The run is then where that
             was.
         """
-        self._newest[part] = report
         self._note(part, report)
-        if len(self._newest) < len(self.parts):
+        if len(self._starts) < len(self.parts):
             return
         if not self._shown:
             self._begin()
@@ -88,8 +88,7 @@ class Joined(Run):
 
     def _note(self, part: int, report: Report) -> None:
         if report.what == "start":
-            self._histories[part] = History(**report.news)
-            self._first_steps[part] = report.clock.total
+            self._starts[part], self._histories[part] = report, History(**deepcopy(report.news))
             return
         self._told.setdefault((report.clock.total, report.what), {})[part] = report
         if report.what == "evaluation":
@@ -99,13 +98,14 @@ class Joined(Run):
             self._histories[part].scores.append(row)
 
     def _begin(self) -> None:
-        """Takes over what all parts had seen when the run was left."""
-        parts, self._shown = self._histories, self._reports({})
-        for _ in range(min(len(part.scores) for part in parts)):
+        """Takes over what was shown when the run was left: of rows, those in summary.json."""
+        starts = self._shown = self._reports({})
+        rows = min(len(start.news["scores"]) for start in starts)
+        for _ in range(min(rows, rows_written(self.folder))):
             self._next_row()
-        for _ in range(min(len(part.curve) for part in parts)):
+        for _ in range(min(len(start.news["curve"]) for start in starts)):
             self._next_point()
-        behind = min(self._shown, key=lambda report: report.clock.total)
+        behind = min(starts, key=lambda start: start.clock.total)
         self._stand_at(behind.clock, False)
 
     def _earliest(self) -> tuple[int, What] | None:
@@ -117,7 +117,7 @@ class Joined(Run):
         if all(len(part.curve) > point for part in self._histories):
             found.append((self._histories[0].curve[point][0], 1, "evaluation"))
         for (step, what), told in self._told.items():
-            awaited = [k for k, first in enumerate(self._first_steps) if first < step]
+            awaited = [k for k, start in self._starts.items() if start.clock.total < step]
             if what == "log" and told.keys() >= set(awaited):
                 found.append((step, 0, "log"))
         if not found:
@@ -167,8 +167,8 @@ class Joined(Run):
         return sum(self.length(each) for each in self.sequence.stages[:stage])
 
     def _reports(self, told: Mapping[int, Report]) -> list[Report]:
-        """One of each part: of an occasion, or, where it told of that before, the newest."""
-        return [told.get(part, self._newest[part]) for part in range(len(self.parts))]
+        """One of each part: of an occasion, or, where it told of that before, its first."""
+        return [told.get(part, self._starts[part]) for part in range(len(self.parts))]
 
 
 def shared_out(config: Config) -> list[Config]:

@@ -25,7 +25,7 @@ CURE = "should it come again, start a new run with a smaller --learning-rate or 
 
 
 class Stopped(RuntimeError):
-    """A run ended before its end; what it had is saved, and the message says how to go on.
+    """A run ended before its end; the message says what was saved, and how to go on.
 
     Attributes:
         cause: Why it ended, and what may help.

@@ -41,7 +41,7 @@ def load_run(name: str, logdir: str, checkpoint: Path | None) -> Run:
     run = Run(load_config(folder), folder)
     state = load_checkpoint(checkpoint) if checkpoint else load_newest(folder)[1]
     try:
-        run.check_config(state["config"])
+        run.config.check_deciding(state["config"])
         run.agent.load_state_dict(state["agent"])
         run.clock.before = state["clock"]["before"] + state["clock"]["step"]
     except (KeyError, TypeError) as error:

@@ -13,7 +13,7 @@ from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
 from experiments.clock import Clock
 from experiments.compiling import compiles, compiles_acting
-from experiments.config import NOT_DECIDING, Config
+from experiments.config import Config
 from experiments.evaluation import Evaluator
 from experiments.history import History
 from experiments.memories import Memories, View, columns_of
@@ -145,7 +145,7 @@ class Run:
         Raises:
             ValueError: The state is of another configuration.
         """
-        self.check_config(state["config"])
+        self.config.check_deciding(state["config"])
         self.clock = Clock(**state["clock"])
         self.history = History(**state["history"])
         self.agent.load_state_dict(state["agent"])
@@ -155,20 +155,6 @@ class Run:
         if state["envs"] is not None:
             self.envs = self.open_envs()
             self.envs.load_state_dict(state["envs"])
-
-    def check_config(self, other: dict[str, Any]) -> None:
-        """Refuses a checkpoint that another configuration made.
-
-        Raises:
-            ValueError: Names what differs.
-        """
-        mine = self.config.deciding()
-        for name in sorted((mine.keys() | other.keys()) - NOT_DECIDING):
-            if mine.get(name) != other.get(name):
-                raise ValueError(
-                    f"the checkpoint is of another configuration: its {name} is "
-                    f"{other.get(name)}, here it is {mine.get(name)}"
-                )
 
     def save(self) -> Path:
         """Writes a checkpoint of now; keeps those of switches and the newest two others."""

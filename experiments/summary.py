@@ -2,6 +2,7 @@
 
 import json
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,15 @@ def write_summary(run: Run) -> dict[str, Any]:
     text = json.dumps(_json_safe(summary), indent=1)
     write_atomically(run.folder / "summary.json", text.encode())
     return summary
+
+
+def rows_written(folder: Path) -> int:
+    """Rows of the score matrix in a run's summary.json; none, if there is no such file."""
+    try:
+        scores = json.loads((folder / "summary.json").read_text())["scores"]
+    except (OSError, ValueError):
+        return 0
+    return len(scores[0])
 
 
 def forgotten(run: Run, scores: np.ndarray, stages: list[int]) -> list[dict[str, Any]]:

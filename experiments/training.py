@@ -55,8 +55,8 @@ def train(config: Config, screen: Screen | None = None) -> Result:
 
     Raises:
         ValueError: The configuration cannot work; nothing was written.
-        Stopped: Interrupted, a full disk, or a number that became NaN or infinite; what was
-            reached is saved.
+        Stopped: Interrupted, a full disk, a process that died, or a number that became NaN or
+            infinite; it says what was saved.
     """
     run = new_run(config) if config.resume is None else resumed_run(config)
     screen = screen or Screen()

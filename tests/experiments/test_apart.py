@@ -1,5 +1,6 @@
 """Members in processes of their own: the same run, in parts that stop and go on together."""
 
+import json
 import logging
 import multiprocessing
 import os
@@ -8,9 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -19,12 +23,15 @@ from experiments.apart import Follower
 from experiments.checkpoint import checkpoint_files, load_newest
 from experiments.folders import load_config, new_run, resumed_run
 from experiments.monitor import Monitor
-from experiments.parts import Ended, Part, messages
+from experiments.part import Ended, work
+from experiments.parts import Part, messages
 from experiments.replay import evaluate_run, parts_of
 from experiments.reports import Reporter
+from experiments.run import Run
 from experiments.screen import Screen
 from experiments.threads import cores
 
+LOG = logging.getLogger("retain")
 SHORT = {"envs": "retain/Recall:160,retain/RecallShifted:120", "log_interval": 40, "seeds": 3}
 BROKEN = """
 import gymnasium as gym
@@ -281,6 +288,116 @@ def test_auto_on_resume_is_whatever_the_run_has(config):
 def test_what_steps_environments_is_said_of_each_process(config):
     run = new_run(config(**SHORT | {"seeds": 5}, processes=2, num_envs=4))
     assert run.stepped_by.startswith("environments, 12 at a time: ")
+
+
+@pytest.fixture
+def signals():
+    """What a part's process does with signals is undone; it is this one here."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = LOG.handlers[:]
+    yield
+    LOG.handlers[:] = handlers
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def last_word(config, tmp_path) -> Ended:
+    theirs, mine = multiprocessing.Pipe(duplex=False)
+    listener = Thread(target=lambda: heard.extend(iter(theirs.recv, None)))
+    heard: list = []
+    listener.start()
+    work(config, tmp_path / "members", mine, first=True)
+    mine.send(None)
+    listener.join()
+    return heard[-1]
+
+
+@pytest.mark.parametrize("fits", [0, 1, 99])
+def test_a_part_that_could_not_save_says_so(config, tmp_path, monkeypatch, signals, fits):
+    """Not even its beginning, or not what came after that."""
+    saved, save = [], Run.save
+
+    def full(run):
+        if len(saved) == fits:
+            raise OSError(28, "No space left on device")
+        saved.append(save(run))
+        return saved[-1]
+
+    monkeypatch.setattr(Run, "save", full)
+    word = last_word(config(**SHORT, name="0-2"), tmp_path)
+    assert word == (
+        Ended() if fits == 99 else Ended("[Errno 28] No space left on device", saved=False)
+    )
+
+
+def test_a_part_whose_starter_is_gone_ends_without_a_traceback(config, tmp_path, capfd, signals):
+    theirs, mine = multiprocessing.Pipe(duplex=False)
+    theirs.close()
+    work(config(**SHORT, name="0-2"), tmp_path / "members", mine, first=True)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads Linux's /proc")
+def test_parts_save_and_end_when_their_starter_is_killed(tmp_path, flags):
+    """However long it is until they would have told of anything."""
+    silent = {"log_interval": 10**6, "eval_interval": 0, "checkpoint_interval": 0, "seeds": 2}
+    options = silent | {"envs": "retain/Recall:4000000", "processes": 2, "name": "left"}
+    words = flags(**options, logdir=str(tmp_path))
+    command = [sys.executable, str(Path(apart.__file__).parents[1] / "train.py"), *words]
+    folders = [tmp_path / "left" / "members" / name for name in ("0-0", "1-1")]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as starter:
+        wait_until(lambda: all(len(checkpoint_files(folder)) == 2 for folder in folders))
+        children = Path(f"/proc/{starter.pid}/task/{starter.pid}/children").read_text().split()
+        time.sleep(0.5)
+        starter.kill()
+    wait_until(lambda: all(is_over(pid) for pid in children))
+    assert all(load_newest(folder)[1]["clock"]["step"] > 0 for folder in folders)
+
+
+def is_over(pid: str) -> bool:
+    """Gone, or only waiting for somebody to ask how it ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changed", "refused"),
+    [
+        ({"eval_interval": 50}, r"its eval_interval is 150, here it is 50"),
+        ({"envs": "retain/Recall:160,retain/RecallShifted:90"}, r"its envs is .*:120, here it is"),
+        ({"processes": 3}, "0-1 is of another configuration: here members are in 0-0, 1-1, 2-2"),
+        ({"seeds": 2}, "0-1 is of another configuration: here members are in 0-0, 1-1"),
+    ],
+)
+def test_settings_changed_on_disk_are_refused(left, changed, refused):
+    file = left[0].parents[1] / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+    with pytest.raises((ValueError, Stopped), match=refused):
+        train(Config(resume=str(file.parent)))
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_before_it_wrote_its_last_row_writes_it(config, scalars):
+    whole = train(config(**SHORT, processes=2))
+    summary = json.loads((whole.folder / "summary.json").read_text())
+    for part in summary["scores"]:
+        del part[-1]
+    (whole.folder / "summary.json").write_text(json.dumps(summary | {"metrics": {}}))
+    train(Config(resume=str(whole.folder)))
+    again = json.loads((whole.folder / "summary.json").read_text())
+    assert again["scores"] == whole.summary["scores"]
+    assert again["metrics"] == json.loads(json.dumps(whole.summary["metrics"])) != {}
 
 
 def test_words_of_a_part_say_whose_they_are(config, caplog):

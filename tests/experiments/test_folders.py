@@ -79,26 +79,22 @@ def test_settings_changed_on_disk_are_refused(config):
         train(Config(resume=str(folder)))
 
 
-def test_a_run_of_before_there_were_processes_goes_on(config, same_outcome):
+@pytest.mark.parametrize("told", [{}, {"processes": 1}])
+def test_a_run_whose_checkpoints_tell_of_its_processes_or_not_goes_on(config, same_outcome, told):
+    """Those of some versions tell, those of versions that knew of none do not."""
     whole = train(config(**SHORT, name="whole"))
     old = train(config(**SHORT, name="old")).folder
-    for path in (old / "config.json", *checkpoint_files(old)):
-        forget_processes(path)
+    values = json.loads((old / "config.json").read_text())
+    del values["processes"]
+    (old / "config.json").write_text(json.dumps(values | told))
+    for path in checkpoint_files(old):
+        state = load_checkpoint(path)
+        del state["config"]["processes"]
+        save_checkpoint(path, state | {"config": state["config"] | told})
     for path in checkpoint_files(old)[2:]:
         path.unlink()
     assert evaluate_run(str(old), "", None, 1, 0).returns.shape == (1, 2)
     same_outcome(train(Config(resume=str(old))), whole)
-
-
-def forget_processes(path):
-    """The file as it was written by a version that did not know of them."""
-    if path.suffix == ".json":
-        values = json.loads(path.read_text())
-        path.write_text(json.dumps({k: v for k, v in values.items() if k != "processes"}))
-        return
-    state = load_checkpoint(path)
-    state["config"].pop("processes", None)
-    save_checkpoint(path, state)
 
 
 def test_going_on_from_an_older_checkpoint_is_said(config, caplog, same_outcome):

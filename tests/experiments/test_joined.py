@@ -14,7 +14,7 @@ from experiments.joined import Joined, added, averaged, shared_out
 from experiments.monitor import Monitor
 from experiments.reports import Reporter
 from experiments.screen import Screen
-from experiments.summary import summarize_run
+from experiments.summary import summarize_run, write_summary
 
 SHORT = {"envs": "retain/Recall:160,retain/RecallShifted:120", "log_interval": 40, "seeds": 3}
 OF_TIME = ("wall_seconds", "steps_per_second", "time_shares", "peak_memory_bytes", "config")
@@ -44,21 +44,23 @@ def parts(reported, config):
     return whole, [reported(part) for part in shared_out(whole)]
 
 
-def join(config, sent, order):
+def join(config, sent, order, folder):
     """The joined run, and what it yielded at which step, for an order of parts."""
-    run, seen = Joined(config), []
+    run, seen = Joined(config, folder), []
     queues = [[pickle.loads(each) for each in queue] for queue in sent]
     for part in order:
         for what, news in run.take(part, queues[part].pop(0)):
             shown = [] if what in ("start", "log") else news.tolist()  # the speed differs
+            if what == "switch":
+                write_summary(run)
             seen.append((what, run.clock.total, run.in_stage, shown))
     assert not any(queues)
     return run, seen
 
 
-def test_joined_parts_come_to_what_the_members_come_to_together(parts, config):
+def test_joined_parts_come_to_what_the_members_come_to_together(parts, tmp_path):
     whole, sent = parts
-    run, _ = join(whole, sent, [0] * len(sent[0]) + [1] * len(sent[1]))
+    run, _ = join(whole, sent, [0] * len(sent[0]) + [1] * len(sent[1]), tmp_path)
     mine = summarize_run(run)
     other = train(replace(whole, processes=1)).summary
     assert mine["interference"]
@@ -81,25 +83,50 @@ def assert_close(mine, other, path):
         assert mine == other, path
 
 
-def test_what_is_shown_does_not_depend_on_which_part_is_ahead(parts):
+def test_what_is_shown_does_not_depend_on_which_part_is_ahead(parts, tmp_path):
     whole, sent = parts
     rng, order = np.random.default_rng(0), np.repeat([0, 1], [len(queue) for queue in sent])
-    first = join(whole, sent, order)[1]
+    first = join(whole, sent, order, tmp_path)[1]
     assert [step for _, step, *_ in first] == sorted(step for _, step, *_ in first)
     assert {what for what, *_ in first} == {"start", "log", "evaluation", "switch"}
-    for _ in range(5):
-        assert join(whole, sent, rng.permuted(order))[1] == first
+    for number in range(5):
+        folder = tmp_path / str(number)  # where no summary is of rows shown before
+        assert join(whole, sent, rng.permuted(order), folder)[1] == first
 
 
-def test_parts_that_were_left_at_unlike_steps_go_on_to_the_same_scores(parts):
-    """The one ahead has told before what the other one has yet to reach."""
+@pytest.mark.parametrize("left", [(9, 5), (5, 9), (12, 3), (7, 7)])
+def test_parts_that_were_left_at_unlike_steps_go_on_as_if_they_had_not(parts, left, tmp_path):
+    """The one ahead has told before what the other one has yet to reach, and may begin later."""
     whole, sent = parts
-    run, seen = join(whole, sent, [0] * len(sent[0]) + [1] * len(sent[1]))
-    later = [left_at(queue, count) for queue, count in zip(sent, (9, 5), strict=True)]
-    resumed, shown = join(whole, later, [0] * len(later[0]) + [1] * len(later[1]))
-    assert resumed.history.scores == run.history.scores
-    assert resumed.history.curve == run.history.curve
-    assert [each for each in shown if each[0] != "start"] == seen[-len(shown) + 1 :]
+    run, seen = join(whole, sent, [0] * len(sent[0]) + [1] * len(sent[1]), tmp_path / "whole")
+    before = [queue[:count] for queue, count in zip(sent, left, strict=True)]
+    later = [left_at(queue, count) for queue, count in zip(sent, left, strict=True)]
+    order, first = np.repeat([0, 1], [len(queue) for queue in later]), None
+    rng = np.random.default_rng(0)
+    for number, each in enumerate([order, order[::-1], *(rng.permuted(order) for _ in range(4))]):
+        folder = tmp_path / str(number)
+        _, shown_before = join(whole, before, [0] * left[0] + [1] * left[1], folder)
+        resumed, shown = join(whole, later, each, folder)
+        assert resumed.history.scores == run.history.scores
+        assert resumed.history.curve == run.history.curve
+        (begin,) = [step for what, step, *_ in shown if what == "start"]
+        assert begin == shown_before[-1][1]
+        assert shown_before + shown[1:] == seen
+        assert shown == (first := first or shown)
+
+
+def test_rows_that_were_told_and_not_written_are_shown_on_resume(parts, tmp_path):
+    whole, sent = parts
+    run, _ = join(whole, sent, [0] * len(sent[0]) + [1] * len(sent[1]), tmp_path)
+    (tmp_path / "summary.json").unlink()
+    over = [left_at(queue, len(queue)) for queue in sent]
+    resumed, shown = join(whole, over, [0, 1], tmp_path)
+    assert [(what, step) for what, step, *_ in shown] == [
+        *(("start", 280), ("switch", 0), ("switch", 160), ("switch", 280))
+    ]
+    assert [scores for *_, scores in shown[1:]] == run.history.scores
+    assert summarize_run(resumed)["metrics"] == summarize_run(run)["metrics"] != {}
+    assert [what for what, *_ in join(whole, over, [1, 0], tmp_path)[1]] == ["start"]
 
 
 def left_at(queue: list[bytes], count: int) -> list[bytes]:

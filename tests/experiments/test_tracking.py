@@ -130,7 +130,10 @@ def test_the_memory_is_shown_with_its_shares_and_ages(tracked):
     assert (shown.min, shown.max, shown.num) == (0, 199, 240)
     assert shown.bucket[0] == 0 and min(shown.bucket[1:]) == 2 and sum(shown.bucket) == 240
     assert shown.bucket_limit[:3] == pytest.approx([0, 1.99, 3.98])
-    assert shown.sum == pytest.approx(240 * 99.5, rel=0.1)
+    edges, rows = np.array(shown.bucket_limit), np.array(shown.bucket[1:])
+    middles = (edges[:-1] + edges[1:]) / 2
+    assert shown.sum == pytest.approx(rows @ middles)
+    assert shown.sum_squares == pytest.approx(rows @ middles**2)
 
 
 def test_pictures_are_drawn_before_training_and_after_each_stage(tracked):
