@@ -37,6 +37,7 @@ class Joined(Run):
         self._told: dict[tuple[int, What], dict[int, Report]] = {}  # not yet shown: part -> report
         self._shown: list[Report] = []  # the parts' reports of where this is
         self._in_stage = False
+        self._view: View | None = None
 
     @property
     def in_stage(self) -> bool:
@@ -53,11 +54,9 @@ class Joined(Run):
         """Largest resident sizes of all processes together, in bytes."""
         return peak_memory() + sum(report.peak_memory for report in self._shown)
 
-    def view(self) -> View:
-        """What the first member's memory held there."""
-        view = self._shown[0].view
-        assert view is not None  # the first part has the first member
-        return view
+    def view(self) -> View | None:
+        """What the first member's memory held there; None if its part told of that before."""
+        return self._view
 
     def take(self, part: int, report: Report) -> Iterator[tuple[What, Any]]:
         """Takes a report in.
@@ -81,6 +80,8 @@ class Joined(Run):
             step, what = complete
             told = self._told.pop((step, what), {})
             self._shown = self._reports(told)
+            first = told.get(0) if what == "log" else self._shown[0]
+            self._view = first.view if first else None
             if what == "log":
                 yield what, self._next_log(told)
             else:
@@ -127,8 +128,11 @@ class Joined(Run):
 
     def _next_log(self, told: dict[int, Report]) -> float:
         logs = [told[part] for part in sorted(told)]
-        of_first = {name: own for name, own in logs[0].news.items() if name.startswith("memory/")}
-        self.history.pending = added([report.news for report in logs]) | of_first
+        of_all = added([report.news for report in logs])
+        pending = {name: own for name, own in of_all.items() if not name.startswith("memory/")}
+        if first := told.get(0):  # the memory shown is the first member's
+            pending |= {k: own for k, own in first.news.items() if k.startswith("memory/")}
+        self.history.pending = pending
         self._stand_at(logs[0].clock, True)
         return sum(report.steps_per_second for report in logs)
 

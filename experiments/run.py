@@ -92,8 +92,8 @@ class Run:
         """Largest resident size so far, in bytes."""
         return peak_memory()
 
-    def view(self) -> View:
-        """What the first member's memory holds."""
+    def view(self) -> View | None:
+        """What the first member's memory holds; None where that is not known."""
         return self.memories.view()
 
     @property

@@ -48,6 +48,7 @@ def summarize_run(run: Run) -> dict[str, Any]:
     complete = set(stages) == set(range(len(run.sequence.tasks)))
     steps_seen, scores_seen = evaluations(run)
     view = run.view()
+    assert view is not None  # only within a stage it may be unknown
     return {
         "version": package_version(),
         "config": run.config.to_json(),

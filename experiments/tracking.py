@@ -59,8 +59,10 @@ class Tracker:
             "speed/steps_per_second": steps_per_second,
         }
         values |= {f"time/{part}": share for part, share in run.clock.shares.items()}
-        self._scalars(values | held(view, run.sequence.names), step)
-        if view.held["rows"]:
+        if view is not None:
+            values |= held(view, run.sequence.names)
+        self._scalars(values, step)
+        if view is not None and view.held["rows"]:
             self._histogram("memory/ages", *view.ages, step)
 
     def scores(self, run: Run, scores: np.ndarray) -> None:

@@ -115,6 +115,21 @@ def test_parts_that_were_left_at_unlike_steps_go_on_as_if_they_had_not(parts, le
         assert shown == (first := first or shown)
 
 
+def test_of_logs_that_the_first_part_told_before_no_memory_is_shown(parts, tmp_path):
+    whole, sent = parts
+    first, *_ = later = [left_at(queue, count) for queue, count in zip(sent, (9, 5), strict=True)]
+    ahead, run, known = pickle.loads(first[0]).clock.total, Joined(whole, tmp_path), {}
+    for report in map(pickle.loads, later[1]):
+        assert not list(run.take(1, report))
+    for report in map(pickle.loads, first):
+        for what, _ in run.take(0, report):
+            if what == "log":
+                noted = any(name.startswith("memory/") for name in run.history.pending)
+                known[run.clock.total] = run.view() is not None, noted
+    assert known == {step: (step > ahead, step > ahead) for step in known}
+    assert {shown for shown, _ in known.values()} == {False, True}
+
+
 def test_rows_that_were_told_and_not_written_are_shown_on_resume(parts, tmp_path):
     whole, sent = parts
     run, _ = join(whole, sent, [0] * len(sent[0]) + [1] * len(sent[1]), tmp_path)
