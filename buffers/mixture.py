@@ -77,8 +77,9 @@ class MixtureBuffer:
 
     @property
     def needs_feedback(self) -> bool:
-        """Whether a part needs it."""
-        return any(part.needs_feedback for part in self._parts)
+        """Whether a part needs it, or this is a kind that overrides `feedback`."""
+        own = type(self).feedback is not MixtureBuffer.feedback
+        return own or any(part.needs_feedback for part in self._parts)
 
     @property
     def seen(self) -> int:
@@ -176,7 +177,7 @@ class MixtureBuffer:
         Raises:
             ValueError: as of `Prioritized.feedback`; no part is told anything then.
         """
-        if not self.needs_feedback:
+        if not any(part.needs_feedback for part in self._parts):
             return
         index, td_error = checked_errors(index, td_error)
         for part, rows, slots in self._by_part(index):

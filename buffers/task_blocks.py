@@ -58,8 +58,8 @@ class TaskBlocks(Buffer):
 
     @property
     def needs_feedback(self) -> bool:
-        """Whether the tasks' buffers need it."""
-        return self._needs_feedback
+        """Whether the tasks' buffers need it, or this is a kind that overrides `feedback`."""
+        return self._needs_feedback or not self._as_in(TaskBlocks, "feedback")
 
     def idle(self) -> str | None:
         """Say so if no task's buffer had a choice to make yet."""

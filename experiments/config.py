@@ -149,10 +149,8 @@ class Config(Flags):
         if self.threads != "auto" and not 1 <= self.threads <= MOST_THREADS:
             bound = "least 1" if self.threads < 1 else f"most {MOST_THREADS}"
             raise ValueError(f"threads must be at {bound}, or auto, got {self.threads}")
-        most = MOST_PROCESSES if self.resume else min(self.seeds, MOST_PROCESSES)
-        if self.processes != "auto" and not 1 <= self.processes <= most:
-            bound = "least 1" if self.processes < 1 else f"most one for each of {most} members"
-            raise ValueError(f"processes must be at {bound}, or auto, got {self.processes}")
+        if self.processes != "auto":
+            self._check_processes(self.processes)
         if self.resume is None:  # what is given beside it is compared with the run's own
             check_used(self)
         if self.capacity < self.batch_size:
@@ -161,6 +159,17 @@ class Config(Flags):
             )
         if self.name is not None and (Path(self.name).name != self.name or self.name in ("", "..")):
             raise ValueError(f"name must be one folder's name, got {self.name!r}")
+
+    def _check_processes(self, processes: int) -> None:
+        bound = None
+        if processes < 1:
+            bound = "least 1"
+        elif processes > MOST_PROCESSES:
+            bound = f"most {MOST_PROCESSES}"
+        elif processes > self.seeds and self.resume is None:
+            bound = f"most one for each of {self.seeds} members"
+        if bound:
+            raise ValueError(f"processes must be at {bound}, or auto, got {processes}")
 
     def _check(self, fields: Sequence[str], fits: Callable[[float], bool], what: str) -> None:
         for field in fields:

@@ -124,7 +124,8 @@ def _check_members(run: Joined) -> None:
     if not folder.is_dir():
         raise ValueError(f"{folder} is gone: there is nothing to go on from")
     names = {str(part.name) for part in run.parts}
-    if strange := sorted({path.name for path in folder.iterdir()} - names):
+    found = {path.parent.name for path in folder.glob("*/config.json")}
+    if strange := sorted(found - names):
         raise ValueError(
             f"{folder / strange[0]} is of another configuration: here members are in "
             f"{', '.join(sorted(names))}"

@@ -106,6 +106,7 @@ class Joined(Run):
             self._next_row()
         for _ in range(min(len(start.news["curve"]) for start in starts)):
             self._next_point()
+        self._view = starts[0].view
         behind = min(starts, key=lambda start: start.clock.total)
         self._stand_at(behind.clock, False)
 

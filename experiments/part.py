@@ -20,7 +20,7 @@ from experiments.checkpoint import checkpoint_files
 from experiments.config import Config
 from experiments.folders import new_run, resumed_run
 from experiments.monitor import Monitor, Stopped
-from experiments.reports import Reporter
+from experiments.reports import Report, Reporter
 from experiments.run import Run
 from experiments.screen import Screen
 
@@ -43,20 +43,36 @@ class Ended:
     saved: bool = True
 
 
-class Words(logging.Handler):
-    """Sends what is logged.
+class Teller:
+    """Sends messages; not if nobody is there any more, as the process is then asked to stop.
 
     Args:
-        pipe: Takes each record's words.
+        pipe: Takes them.
     """
 
     def __init__(self, pipe: Connection) -> None:
-        super().__init__(logging.WARNING)
         self._pipe = pipe
+
+    def __call__(self, message: Report | str | Ended) -> None:
+        """One message."""
+        with suppress(BrokenPipeError):
+            self._pipe.send(message)
+
+
+class Words(logging.Handler):
+    """Tells what is logged.
+
+    Args:
+        tell: Takes each record's words.
+    """
+
+    def __init__(self, tell: Teller) -> None:
+        super().__init__(logging.WARNING)
+        self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
         """One record."""
-        self._pipe.send(record.getMessage())
+        self._tell(record.getMessage())
 
 
 def work(config: Config, folder: Path, pipe: Connection, first: bool) -> None:
@@ -71,26 +87,24 @@ def work(config: Config, folder: Path, pipe: Connection, first: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this asks it to stop
     LOG.addHandler(logging.NullHandler())  # nothing of it on standard error
     Thread(target=_end_with_starter, daemon=True).start()
+    tell = Teller(pipe)
     try:
-        end = _trained(config, folder, pipe, first)
+        end = _trained(config, folder, tell, first)
     except Stopped as stopped:
         end = Ended(stopped.cause, saved=stopped.saved is not None)
-    except BrokenPipeError:
-        return  # whoever started this is gone
     except Exception as error:
         traceback.print_exc()
         end = Ended(f"{type(error).__name__}: {error}", ours=True, saved=False)
-    with suppress(BrokenPipeError):
-        pipe.send(end)
+    tell(end)
 
 
-def _trained(config: Config, folder: Path, pipe: Connection, first: bool) -> Ended:
+def _trained(config: Config, folder: Path, tell: Teller, first: bool) -> Ended:
     try:
-        run = _made(config, folder, Words(pipe))
+        run = _made(config, folder, Words(tell))
     except (ValueError, OSError, MemoryError) as error:  # later, one is a mistake of ours
         return Ended(str(error), saved=False)
     torch.set_num_threads(int(run.config.threads))
-    reporter = Reporter(pipe.send, first)
+    reporter = Reporter(tell, first)
     monitor = Monitor(run, reporter, Screen(Console(quiet=True, force_terminal=False)))
     signal.signal(signal.SIGTERM, lambda *_: monitor.stop())
     reporter.start(run)

@@ -93,12 +93,11 @@ def write_summary(run: Run) -> dict[str, Any]:
 
 
 def rows_written(folder: Path) -> int:
-    """Rows of the score matrix in a run's summary.json; none, if there is no such file."""
+    """Rows of the score matrix in a run's summary.json; none, if it has none or is damaged."""
     try:
-        scores = json.loads((folder / "summary.json").read_text())["scores"]
-    except (OSError, ValueError):
+        return len(json.loads((folder / "summary.json").read_text())["scores"][0])
+    except (OSError, ValueError, LookupError, TypeError):
         return 0
-    return len(scores[0])
 
 
 def forgotten(run: Run, scores: np.ndarray, stages: list[int]) -> list[dict[str, Any]]:

@@ -103,8 +103,8 @@ class CoresetBuffer(Buffer):
 
     @property
     def needs_feedback(self) -> bool:
-        """Whether the rule asks for errors; only "gss" does."""
-        return "error" in self._wants
+        """Whether the rule asks for errors; only "gss" does, and kinds that override `feedback`."""
+        return "error" in self._wants or not self._as_in(CoresetBuffer, "feedback")
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell how wrong the learner was on the rows at `index`; only "gss" asks for it.
@@ -112,7 +112,7 @@ class CoresetBuffer(Buffer):
         Raises:
             ValueError: an error is missing or not finite. The buffer then stays as it was.
         """
-        if not self.needs_feedback:
+        if "error" not in self._wants:
             return
         slots, error = checked_errors(index, td_error)
         held = self._stored(slots)

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 NEVER = np.iinfo(np.int64).max
+TRUE = np.True_.tobytes()  # is found among bytes in a third of the time of counting
 
 
 class NativeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -114,10 +115,13 @@ class NativeVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             bool, each `[num_envs]`; and `{}`.
 
         Raises:
+            ValueError: There are not as many actions as copies. Nothing was stepped.
             gymnasium.error.ResetNeeded: Before the first reset; and after an episode's end where
                 autoreset is disabled. Nothing was stepped.
         """
-        over = self._ended if True in self._ended.tolist() else None
+        if np.shape(actions) != (self.num_envs,):
+            raise ValueError(f"expected {self.num_envs} actions, given shape {np.shape(actions)}")
+        over = self._ended if TRUE in self._ended.tobytes() else None
         if over is not None and not self._resets_itself:
             raise gym.error.ResetNeeded(f"reset the copies {np.flatnonzero(over).tolist()} first")
         reward, terminated = self._advance(actions)

@@ -161,6 +161,16 @@ def test_the_running_return_takes_the_agents_discount(agent):
     assert mine.state["return_max"].tolist() == [[5, 0]]  # 0.5 * 4 + 3
 
 
+def test_the_same_arrays_cut_into_other_minibatches_are_other_minibatches(agent, rows):
+    one, other = (agent(noisy=True) for _ in range(2))
+    weight, data = np.ones((1, 16), np.float32), rows(n=16)
+    one.update(data, weight, 1, 1e-3)
+    other.update({k: v.copy() for k, v in data.items()}, weight.copy(), 1, 1e-3)
+    errors = [each.update(data, weight, 8, 1e-3)[0] for each in (one, other)]
+    assert np.array_equal(*errors)
+    assert torch.equal(one.state["theta"], other.state["theta"])
+
+
 def test_images_of_bytes_are_scaled_and_not_normalized(agent, rows):
     mine = agent(
         network="cnn",

@@ -29,6 +29,19 @@ def test_at_epsilon_one_no_action_is_greedy(longest):
         assert (exploration.choose(greedy(200), 1.0, 4) != 9).all()
 
 
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_what_is_chosen_follows_from_the_numbers_drawn(num_envs):
+    exploration, rng = make(num_envs, longest=1, seeds=(0,)), np.random.default_rng(0)
+    for block in range(4):
+        starts, actions = rng.random((2, AHEAD, num_envs))
+        for step, (start, drawn) in enumerate(zip(starts, actions, strict=True)):
+            epsilon = (0.0, 1.0, 0.5, start.max(), start.min() + 1e-9)[step % 5]
+            explores, count = start < epsilon, 3 + (block == 3 and step > 40)
+            chosen = exploration.choose(greedy(num_envs), epsilon, count)[0]
+            assert chosen.tolist() == np.where(explores, drawn * count // 1, 9).tolist()
+            assert exploration.exploring[0].tolist() == explores.tolist()
+
+
 def test_each_environment_decides_for_itself():
     exploration = make(1_000, longest=1)
     for _ in range(20):

@@ -13,6 +13,7 @@ from buffers import (
     BUFFERS,
     Buffer,
     Column,
+    CoresetBuffer,
     EpisodeReservoir,
     HybridBuffer,
     MixtureBuffer,
@@ -448,6 +449,16 @@ def test_feedback_changes_something_where_it_is_needed_only(make, filled, assert
             assert_equal(buffer.state_dict(), before)
     else:
         assert_equal(buffer.state_dict(), before)
+
+
+@pytest.mark.parametrize("kind", [ReplayBuffer, CoresetBuffer, TaskBuffer, HybridBuffer])
+def test_a_kind_that_overrides_feedback_needs_it(kind, shape):
+    class Own(kind):
+        def feedback(self, index, td_error):
+            """Of some use to it."""
+
+    assert not kind(16, **shape).needs_feedback
+    assert Own(16, **shape).needs_feedback
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda b: pickle.loads(pickle.dumps(b))])

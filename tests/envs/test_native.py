@@ -9,7 +9,7 @@ from gymnasium.envs.classic_control import AcrobotEnv, CartPoleEnv, MountainCarE
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from envs.native import NATIVE, Acrobot, CartPole, MountainCar
+from envs.native import NATIVE, Acrobot, CartPole, MountainCar, MountainCarVector
 from envs.native.acrobot import _wrap
 from envs.native.cartpole import FEW
 
@@ -79,6 +79,22 @@ def test_every_step_is_that_of_gymnasiums_single_environments(env_id, physics, m
             )
             assert_same_bits(now, then)
     assert episodes >= 9
+
+
+@pytest.mark.parametrize("copies", [3, FEW + 1])
+@pytest.mark.parametrize("given", [1, [1], [0, 1, 1, 0], [[1], [1], [1]]])
+def test_another_number_of_actions_than_copies_is_refused(given, copies):
+    envs = native(CARTPOLE, copies)
+    before, _ = envs.reset(seed=0)
+    with pytest.raises(ValueError, match=f"expected {copies} actions, given shape"):
+        envs.step(np.array(given))
+    assert np.array_equal(envs._obs, before)
+
+
+def test_without_a_limit_an_episode_is_never_truncated():
+    envs = MountainCarVector(1, max_episode_steps=None, autoreset_mode="Disabled")
+    envs.reset(seed=0)
+    assert not any(envs.step(np.array([1]))[3].any() for _ in range(1_000))
 
 
 @worlds

@@ -273,6 +273,8 @@ def test_a_part_without_a_whole_checkpoint_is_refused_by_its_name(left):
 
 def test_a_run_whose_members_are_gone_does_not_begin_anew(config):
     folder = new_run(config(**SHORT, processes=2)).folder
+    (folder / "members" / ".DS_Store").touch()
+    resumed_run(Config(resume=str(folder)))  # other files there do not matter
     shutil.rmtree(folder / "members")
     with pytest.raises(ValueError, match="members is gone: there is nothing to go on from"):
         train(Config(resume=str(folder)))
@@ -339,10 +341,11 @@ def test_a_part_whose_starter_is_gone_ends_without_a_traceback(config, tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads Linux's /proc")
-def test_parts_save_and_end_when_their_starter_is_killed(tmp_path, flags):
-    """However long it is until they would have told of anything."""
-    silent = {"log_interval": 10**6, "eval_interval": 0, "checkpoint_interval": 0, "seeds": 2}
-    options = silent | {"envs": "retain/Recall:4000000", "processes": 2, "name": "left"}
+@pytest.mark.parametrize("log_interval", [1, 10**6])
+def test_parts_save_and_end_when_their_starter_is_killed(tmp_path, flags, log_interval):
+    """Whether they tell of every step, or would not have told of anything for long."""
+    rare = {"log_interval": log_interval, "eval_interval": 0, "checkpoint_interval": 0, "seeds": 2}
+    options = rare | {"envs": "retain/Recall:4000000", "processes": 2, "name": "left"}
     words = flags(**options, logdir=str(tmp_path))
     command = [sys.executable, str(Path(apart.__file__).parents[1] / "train.py"), *words]
     folders = [tmp_path / "left" / "members" / name for name in ("0-0", "1-1")]

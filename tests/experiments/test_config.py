@@ -33,6 +33,7 @@ def test_a_field_of_another_version_is_named(config):
         ("seeds", 0, "seeds must be at least 1"),
         ("processes", 0, "processes must be at least 1, or auto, got 0"),
         ("processes", 2, "processes must be at most one for each of 1 members, or auto, got 2"),
+        ("processes", 2_000, "processes must be at most 1024, or auto, got 2000"),
         ("num_envs", 0, "num_envs must be at least 1"),
         ("batch_size", 0, "batch_size must be at least 1"),
         ("train_interval", 0, "train_interval must be at least 1"),

@@ -97,6 +97,13 @@ def test_a_run_whose_checkpoints_tell_of_its_processes_or_not_goes_on(config, sa
     same_outcome(train(Config(resume=str(old))), whole)
 
 
+def test_a_configuration_that_is_no_object_is_refused(config):
+    folder = start(config(**SHORT))
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"config\.json must hold an object, not \[\]"):
+        train(Config(resume=str(folder)))
+
+
 def test_going_on_from_an_older_checkpoint_is_said(config, caplog, same_outcome):
     whole = train(config(**SHORT, name="whole", checkpoint_interval=40))
     newest = checkpoint_files(whole.folder)[-1]

@@ -14,7 +14,7 @@ from experiments.joined import Joined, added, averaged, shared_out
 from experiments.monitor import Monitor
 from experiments.reports import Reporter
 from experiments.screen import Screen
-from experiments.summary import summarize_run, write_summary
+from experiments.summary import rows_written, summarize_run, write_summary
 
 SHORT = {"envs": "retain/Recall:160,retain/RecallShifted:120", "log_interval": 40, "seeds": 3}
 OF_TIME = ("wall_seconds", "steps_per_second", "time_shares", "peak_memory_bytes", "config")
@@ -141,7 +141,15 @@ def test_rows_that_were_told_and_not_written_are_shown_on_resume(parts, tmp_path
     ]
     assert [scores for *_, scores in shown[1:]] == run.history.scores
     assert summarize_run(resumed)["metrics"] == summarize_run(run)["metrics"] != {}
-    assert [what for what, *_ in join(whole, over, [1, 0], tmp_path)[1]] == ["start"]
+    again, shown = join(whole, over, [1, 0], tmp_path)
+    assert [what for what, *_ in shown] == ["start"]
+    assert summarize_run(again)["scores"] == summarize_run(run)["scores"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", "null", '{"scores": []}', '{"scores": 3}'])
+def test_a_damaged_summary_has_no_rows(text, tmp_path):
+    (tmp_path / "summary.json").write_text(text)
+    assert rows_written(tmp_path) == 0
 
 
 def left_at(queue: list[bytes], count: int) -> list[bytes]:
