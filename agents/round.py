@@ -26,7 +26,8 @@ class Round:
         self._device, self._at_once = device, at_once
         self._lasts = device.type == "cpu"  # where tensors share the memory of arrays
         self._arrays: list[np.ndarray] = []
-        self._noise, self._calls = torch.empty(0), [Tree()]  # made for these arrays
+        self._calls: list[Tree] = []  # of these arrays
+        self._noise = torch.empty(0)  # that these calls have
         self._lr, self._rate = torch.empty(0), 0.0
 
     def of(

@@ -59,7 +59,7 @@ def test_ctrl_c_saves_the_members_of_every_process(tmp_path):
     said = (
         r"stopping after this step; Ctrl-C again stops at once\nstopped: after [\d,]+ steps; saved "
     )
-    then = f"all members in {folder}/members; go on with: python train.py --resume {folder}\n"
+    then = f"{folder}/members; go on with: python train.py --resume {folder}\n"
     assert re.search(said + re.escape(then), err), err
 
 
