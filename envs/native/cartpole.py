@@ -1,5 +1,7 @@
 """CartPole with its physics as keywords: one environment, and many stepped together."""
 
+from typing import TypeVar
+
 import numpy as np
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
@@ -7,6 +9,7 @@ from envs.native.base import NativeVectorEnv
 from envs.native.physics import finite, nonzero, positive
 
 FEW = 10  # copies that are stepped sooner one by one than together, by benchmarks/env_steps.py
+Numbers = TypeVar("Numbers", float, np.ndarray)
 
 
 class CartPole(CartPoleEnv):
@@ -56,7 +59,7 @@ class CartPoleVector(NativeVectorEnv):
     single: CartPole
 
     def _prepare(self) -> None:
-        self._state, self._change = np.zeros((2, 4, self.num_envs))
+        self._state = np.zeros((4, self.num_envs))
         self._ones = np.ones(self.num_envs)
         self._force = np.array([-self.single.force_mag, self.single.force_mag])
         bounds = self.single.x_threshold, self.single.theta_threshold_radians
@@ -69,16 +72,9 @@ class CartPoleVector(NativeVectorEnv):
         """CartPoleEnv.step, in the same order of operations, so that every bit is the same."""
         if self.num_envs <= FEW:
             return self._advance_each(actions)
-        world, change, force = self.single, self._change, self._force[actions]
-        _, x_dot, theta, theta_dot = self._state
-        cos, sin = np.cos(theta), np.sin(theta)
-        temp = (force + world.polemass_length * np.square(theta_dot) * sin) / world.total_mass
-        theta_acc = (world.gravity * sin - cos * temp) / (
-            world.length * (4.0 / 3.0 - world.masspole * np.square(cos) / world.total_mass)
-        )
-        change[0], change[2], change[3] = x_dot, theta_dot, theta_acc
-        change[1] = temp - world.polemass_length * theta_acc * cos / world.total_mass
-        self._state += world.tau * change
+        x, x_dot, theta, theta_dot = self._state
+        seen = np.cos(theta), np.sin(theta)
+        self._state[...] = self._moved(self._force[actions], x, x_dot, theta, theta_dot, *seen)
         out = np.abs(self._state[::2]) > self._threshold
         terminated = out[0] | out[1]
         return self._reward(terminated), terminated
@@ -97,15 +93,15 @@ class CartPoleVector(NativeVectorEnv):
 
     def _moved(
         self,
-        force: float,
-        x: float,
-        x_dot: float,
-        theta: float,
-        theta_dot: float,
-        cos: float,
-        sin: float,
-    ) -> tuple[float, float, float, float]:
-        """The state of one copy after a step, in plain numbers."""
+        force: Numbers,
+        x: Numbers,
+        x_dot: Numbers,
+        theta: Numbers,
+        theta_dot: Numbers,
+        cos: Numbers,
+        sin: Numbers,
+    ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+        """The state after a step, of one copy in plain numbers or of all in arrays."""
         world = self.single
         temp = (force + world.polemass_length * (theta_dot * theta_dot) * sin) / world.total_mass
         theta_acc = (world.gravity * sin - cos * temp) / (
