@@ -37,7 +37,6 @@ class Joined(Run):
         self._told: dict[tuple[int, What], dict[int, Report]] = {}  # not yet shown: part -> report
         self._shown: list[Report] = []  # the parts' reports of where this is
         self._in_stage = False
-        self._view: View | None = None
 
     @property
     def in_stage(self) -> bool:
@@ -55,8 +54,9 @@ class Joined(Run):
         return peak_memory() + sum(report.peak_memory for report in self._shown)
 
     def view(self) -> View | None:
-        """What the first member's memory held there; None if its part told of that before."""
-        return self._view
+        """What the first member's memory held there; None of a log that was told before."""
+        first = self._shown[0]
+        return None if self.in_stage and first is self._starts[0] else first.view
 
     def take(self, part: int, report: Report) -> Iterator[tuple[What, Any]]:
         """Takes a report in.
@@ -80,8 +80,6 @@ class Joined(Run):
             step, what = complete
             told = self._told.pop((step, what), {})
             self._shown = self._reports(told)
-            first = told.get(0) if what == "log" else self._shown[0]
-            self._view = first.view if first else None
             if what == "log":
                 yield what, self._next_log(told)
             else:
@@ -106,7 +104,6 @@ class Joined(Run):
             self._next_row()
         for _ in range(min(len(start.news["curve"]) for start in starts)):
             self._next_point()
-        self._view = starts[0].view
         behind = min(starts, key=lambda start: start.clock.total)
         self._stand_at(behind.clock, False)
 
@@ -129,11 +126,7 @@ class Joined(Run):
 
     def _next_log(self, told: dict[int, Report]) -> float:
         logs = [told[part] for part in sorted(told)]
-        of_all = added([report.news for report in logs])
-        pending = {name: own for name, own in of_all.items() if not name.startswith("memory/")}
-        if first := told.get(0):  # the memory shown is the first member's
-            pending |= {k: own for k, own in first.news.items() if k.startswith("memory/")}
-        self.history.pending = pending
+        self.history.pending = added([report.news for report in logs])
         self._stand_at(logs[0].clock, True)
         return sum(report.steps_per_second for report in logs)
 

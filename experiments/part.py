@@ -6,8 +6,10 @@ import os
 import shutil
 import signal
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
@@ -43,20 +45,7 @@ class Ended:
     saved: bool = True
 
 
-class Teller:
-    """Sends messages; not if nobody is there any more, as the process is then asked to stop.
-
-    Args:
-        pipe: Takes them.
-    """
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-
-    def __call__(self, message: Report | str | Ended) -> None:
-        """One message."""
-        with suppress(BrokenPipeError):
-            self._pipe.send(message)
+Tell = Callable[[Report | str | Ended], None]
 
 
 class Words(logging.Handler):
@@ -66,7 +55,7 @@ class Words(logging.Handler):
         tell: Takes each record's words.
     """
 
-    def __init__(self, tell: Teller) -> None:
+    def __init__(self, tell: Tell) -> None:
         super().__init__(logging.WARNING)
         self._tell = tell
 
@@ -87,7 +76,7 @@ def work(config: Config, folder: Path, pipe: Connection, first: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this asks it to stop
     LOG.addHandler(logging.NullHandler())  # nothing of it on standard error
     Thread(target=_end_with_starter, daemon=True).start()
-    tell = Teller(pipe)
+    tell = partial(_send, pipe)
     try:
         end = _trained(config, folder, tell, first)
     except Stopped as stopped:
@@ -98,7 +87,13 @@ def work(config: Config, folder: Path, pipe: Connection, first: bool) -> None:
     tell(end)
 
 
-def _trained(config: Config, folder: Path, tell: Teller, first: bool) -> Ended:
+def _send(pipe: Connection, message: Report | str | Ended) -> None:
+    """Sends it; not if nobody is there any more, as this process is then asked to stop."""
+    with suppress(BrokenPipeError):
+        pipe.send(message)
+
+
+def _trained(config: Config, folder: Path, tell: Tell, first: bool) -> Ended:
     try:
         run = _made(config, folder, Words(tell))
     except (ValueError, OSError, MemoryError) as error:  # later, one is a mistake of ours

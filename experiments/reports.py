@@ -57,7 +57,10 @@ class Reporter:
 
     def log(self, run: Run, steps_per_second: float) -> None:
         """What was noted since the last time."""
-        self._tell("log", run.history.take_pending(), run, steps_per_second)
+        noted = run.history.take_pending()
+        if not self._first:  # the memory shown is the first member's
+            noted = {k: own for k, own in noted.items() if not k.startswith("memory/")}
+        self._tell("log", noted, run, steps_per_second)
 
     def scores(self, run: Run, scores: np.ndarray) -> None:
         """An evaluation within a stage, or after one."""
