@@ -32,6 +32,7 @@ from experiments.screen import Screen
 from experiments.threads import cores
 
 LOG = logging.getLogger("retain")
+ROOT = Path(apart.__file__).parents[1]
 SHORT = {"envs": "retain/Recall:160,retain/RecallShifted:120", "log_interval": 40, "seeds": 3}
 BROKEN = """
 import gymnasium as gym
@@ -143,10 +144,9 @@ def test_a_mistake_in_a_process_is_shown_on_a_terminal_too(flags, tmp_path):
     """Where whoever shows progress takes standard error for itself."""
     (tmp_path / "broken.py").write_text(BROKEN)
     words = flags(**SHORT | {"envs": "broken:Broken-v0:100"}, processes=2, logdir=str(tmp_path))
-    root = Path(apart.__file__).parents[1]
-    env = os.environ | {"PYTHONPATH": f"{root}:{tmp_path}"}
+    env = os.environ | {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
     ours, theirs = pty.openpty()
-    command = [sys.executable, str(root / "train.py"), *words]
+    command = [sys.executable, str(ROOT / "train.py"), *words]
     with subprocess.Popen(command, env=env, stdout=theirs, stderr=theirs):
         os.close(theirs)
         shown = read_all(ours)
@@ -175,13 +175,16 @@ def read_all(terminal: int) -> str:
 def test_a_script_is_told_what_its_processes_lack(tmp_path, config, script, said):
     options = vars(config(**SHORT | {"envs": "Mine-v0:80"}, processes=2))
     first = "" if "register" in script else "register()\n"
-    (tmp_path / "script.py").write_text(f"{TOP}OPTIONS = {options}\n{first}{script}")
-    env = os.environ | {"PYTHONPATH": str(Path(apart.__file__).parents[1])}
-    command = [sys.executable, tmp_path / "script.py"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    done = run_script(tmp_path, f"{TOP}OPTIONS = {options}\n{first}{script}")
     assert (done.returncode == 0) == (said == "")
     assert said in done.stderr
     assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+def run_script(tmp_path, text: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "script.py").write_text(text)
+    command, env = [sys.executable, tmp_path / "script.py"], os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.slow
@@ -220,11 +223,9 @@ if __name__ == "__main__":
 def test_no_part_sees_ctrl_c_while_it_starts(tmp_path, config):
     """In a process of its own: the first start of several processes differs from later ones."""
     options = vars(config(**SHORT, processes=3))
-    (tmp_path / "script.py").write_text(f"OPTIONS = {options}\n{HELD}")
-    env = os.environ | {"PYTHONPATH": str(Path(apart.__file__).parents[1])}
-    command = [sys.executable, tmp_path / "script.py"]
-    shown = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
-    blocked = [int(mask, 16) >> (signal.SIGINT - 1) & 1 for mask in shown.split()]
+    done = run_script(tmp_path, f"OPTIONS = {options}\n{HELD}")
+    assert done.returncode == 0, done.stderr
+    blocked = [int(mask, 16) >> (signal.SIGINT - 1) & 1 for mask in done.stdout.split()]
     assert blocked == [1, 1, 1]
 
 
@@ -347,7 +348,7 @@ def test_parts_save_and_end_when_their_starter_is_killed(tmp_path, flags, log_in
     rare = {"log_interval": log_interval, "eval_interval": 0, "checkpoint_interval": 0, "seeds": 2}
     options = rare | {"envs": "retain/Recall:4000000", "processes": 2, "name": "left"}
     words = flags(**options, logdir=str(tmp_path))
-    command = [sys.executable, str(Path(apart.__file__).parents[1] / "train.py"), *words]
+    command = [sys.executable, str(ROOT / "train.py"), *words]
     folders = [tmp_path / "left" / "members" / name for name in ("0-0", "1-1")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as starter:
         wait_until(lambda: all(len(checkpoint_files(folder)) == 2 for folder in folders))
@@ -391,7 +392,7 @@ def test_settings_changed_on_disk_are_refused(left, changed, refused):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_before_it_wrote_its_last_row_writes_it(config, scalars):
+def test_a_run_that_was_killed_before_it_wrote_its_last_row_writes_it(config):
     whole = train(config(**SHORT, processes=2))
     summary = json.loads((whole.folder / "summary.json").read_text())
     for part in summary["scores"]:
