@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from agents.layers import HalfConv2d, HalfLinear, NoisyLinear
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -32,6 +34,7 @@ class NetworkSpec:
             Deviation: the mean runs over all actions of the shared space.
         layer_norm: LayerNorm before each hidden activation.
         noisy: Factorised Gaussian noise in the fully connected layers (NoisyNet).
+        half: Products in bfloat16 below the heads; everything else stays in float32.
     """
 
     shape: tuple[int, ...]
@@ -43,57 +46,18 @@ class NetworkSpec:
     dueling: bool = False
     layer_norm: bool = False
     noisy: bool = False
+    half: bool = False
 
-    def linear(self, inputs: int, outputs: int) -> nn.Module:
+    def linear(self, inputs: int, outputs: int, half: bool = False) -> nn.Module:
         """A fully connected layer, noisy if the network is."""
-        return NoisyLinear(inputs, outputs) if self.noisy else nn.Linear(inputs, outputs)
+        if self.noisy:
+            return NoisyLinear(inputs, outputs, half)
+        return (HalfLinear if half else nn.Linear)(inputs, outputs)
 
     @property
     def context_size(self) -> int:
         """Inputs that tell the task."""
         return self.num_tasks if self.head == "conditioned" else 0
-
-
-class NoisyLinear(nn.Module):
-    """A linear layer with learned noise (Fortunato et al. 2018, arXiv 1706.10295, equations 9-11).
-
-    The noise is an input of the network, drawn by the agent. At zero noise the layer uses its mean
-    weights. Deviation: none; sigma starts at 0.5 / sqrt(inputs), as in the paper's section 3.2.
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs))
-        self.bias = nn.Parameter(torch.empty(outputs))
-        self.weight_sigma = nn.Parameter(torch.empty(outputs, inputs))
-        self.bias_sigma = nn.Parameter(torch.empty(outputs))
-        self.noise_in: Tensor
-        self.noise_out: Tensor
-        self.register_buffer("noise_in", torch.zeros(inputs))
-        self.register_buffer("noise_out", torch.zeros(outputs))
-
-    def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """The paper's initial values."""
-        outputs, inputs = self.weight.shape
-        bound = inputs**-0.5
-        mean = (2 * torch.rand(outputs, inputs + 1, generator=generator) - 1) * bound
-        return {
-            "weight": mean[:, 1:],
-            "bias": mean[:, 0],
-            "weight_sigma": torch.full((outputs, inputs), 0.5 * bound),
-            "bias_sigma": torch.full((outputs,), 0.5 * bound),
-        }
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Applies the layer, [batch, inputs] -> [batch, outputs]."""
-        into, out = squashed(self.noise_in), squashed(self.noise_out)
-        weight = self.weight + self.weight_sigma * (out[:, None] * into)
-        return x @ weight.T + self.bias + self.bias_sigma * out
-
-
-def squashed(noise: Tensor) -> Tensor:
-    """The paper's f, which shapes the noise of inputs and outputs."""
-    return noise.sign() * noise.abs().sqrt()
 
 
 class MLP(nn.Module):
@@ -122,8 +86,9 @@ class CNN(nn.Module):
         channels, height, width = spec.shape
         plan = [(16, 3, 1)] if min(height, width) < 36 else [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
         layers: list[nn.Module] = []
+        convolution = HalfConv2d if spec.half else nn.Conv2d
         for filters, kernel, stride in plan:
-            layers += [nn.Conv2d(channels, filters, kernel, stride), nn.ReLU()]
+            layers += [convolution(channels, filters, kernel, stride), nn.ReLU()]
             channels = filters
             height, width = ((side - kernel) // stride + 1 for side in (height, width))
         self.convolutions = nn.Sequential(*layers)
@@ -139,7 +104,7 @@ class CNN(nn.Module):
 def _dense(spec: NetworkSpec, sizes: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layers.append(spec.linear(inputs, outputs))
+        layers.append(spec.linear(inputs, outputs, spec.half))
         layers += [nn.LayerNorm(outputs)] if spec.layer_norm else []
         layers.append(nn.ReLU())
     return nn.Sequential(*layers)

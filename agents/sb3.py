@@ -30,6 +30,7 @@ FIXED: dict[str, dict[str, Any]] = {
         "dueling": False,
         "layer_norm": False,
         "noisy": False,
+        "precision": "float32",
         "distribution": "expectation",
         "huber_delta": 1.0,
         "normalize_observations": False,

@@ -34,7 +34,10 @@ TWO_PROCESSES: dict[str, tuple[str, dict[str, int]]] = {
     "Retain, compiled, 10 members, 2 processes": ("Retain, compiled", {"seeds": 5}),
     "SB3 DQN, 2 processes": ("SB3 DQN", {}),
 }
-WIDE = ("SB3 DQN", "CleanRL-style", "JAX DQN, jit", "Retain, compiled")
+WIDE = (
+    *("SB3 DQN", "CleanRL-style", "JAX DQN, jit", "Retain, compiled"),
+    "Retain, compiled, bfloat16",
+)
 Say = Callable[[str], None]
 
 

@@ -1,6 +1,7 @@
 """The update alone: rows of NumPy in, TD errors in NumPy out, Retain beside JAX."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,13 @@ def fastest(call: Callable[[], Any], measurements: int = 30) -> float:
     return min(found)
 
 
-def retain(setting: Setting, members: int) -> float:
+def retain(setting: Setting, members: int, **options: object) -> float:
     """`DQN.update`, compiled, as the loop calls it."""
     from peers.retain_dqn import config, fill
 
     from experiments.run import Run
 
-    run = Run(config(setting, Path(), compile="on", seeds=members))
+    run = Run(config(setting, Path(), compile="on", seeds=members, **options))
     fill(run, setting.capacity)
     sample = run.memories.sample(setting.batch_size)
     lr = setting.learning_rate
@@ -97,4 +98,5 @@ SUBJECTS: dict[str, Callable[[Setting, int], float]] = {
     "matrix products alone": products,
     "JAX, jit": jax,
     "Retain, compiled": retain,
+    "Retain, compiled, bfloat16": partial(retain, precision="bfloat16"),
 }

@@ -189,12 +189,13 @@ class Config(Flags):
         """Refuses what another configuration made.
 
         Args:
-            other: What decided it, as of `deciding`.
+            other: What decided it, as of `deciding`; a field that it lacks, of a later version, has
+                its default, with which nothing changed.
 
         Raises:
             ValueError: Names what differs.
         """
-        mine = self.deciding()
+        mine, other = self.deciding(), Config().deciding() | other
         for name in sorted((mine.keys() | other.keys()) - {"processes"}):  # each is a run of one
             if mine.get(name) != other.get(name):
                 raise ValueError(

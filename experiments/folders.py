@@ -15,6 +15,7 @@ from buffers import BUFFERS, ReplayBuffer
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
 from experiments.joined import MEMBERS, Joined
+from experiments.precision import slow_precision
 from experiments.run import Run
 from experiments.threads import cores, fastest_threads
 
@@ -41,6 +42,8 @@ def new_run(config: Config) -> Run:
     config = run.config
     for warning in idle_parts(run):
         LOG.warning(warning)
+    if slow := slow_precision(config.precision, config.device):
+        LOG.warning(slow)
     if config.vectorization == "envpool":
         LOG.warning("EnvPool cannot seed single episodes: no resuming within a stage")
     run.folder = _claim(config)

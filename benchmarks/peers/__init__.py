@@ -88,6 +88,7 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "JAX DQN, jit": ("jax_dqn", {}),
     "Retain, eager": ("retain_dqn", {"compile": "off"}),
     "Retain, compiled": ("retain_dqn", {"compile": "on"}),
+    "Retain, compiled, bfloat16": ("retain_dqn", {"compile": "on", "precision": "bfloat16"}),
     "Retain, compiled, 10 members": ("retain_dqn", {"compile": "on", "seeds": 10}),
     "Retain, compiled, 10 members, 2 threads": (
         "retain_dqn",

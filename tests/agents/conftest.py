@@ -20,6 +20,7 @@ TEXTBOOK = {
     "dueling": False,
     "layer_norm": False,
     "noisy": False,
+    "precision": "float32",
     "distribution": "expectation",
     "atoms": 5,
     "value_limit": 5.0,

@@ -93,6 +93,19 @@ def test_compiled_members_learn_what_eager_ones_do(agent, rows, learn, caplog, c
 
 @slow
 @needs_compiler
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)], ids=["one member", "two members"])
+def test_compiled_in_half_precision_an_agent_is_no_further_from_single_than_eagerly(
+    agent, rows, learn, caplog, seeds
+):
+    half, _ = learn_twice(agent, rows, learn, 100, seeds=seeds, precision="bfloat16")
+    (_, single), _ = learn_twice(agent, rows, learn, 100, seeds=seeds)
+    compiled, eager = ((each.state["theta"] - single.state["theta"]).norm() for each in half)
+    assert 0 < compiled < 1.5 * eager
+    assert said(caplog) == []
+
+
+@slow
+@needs_compiler
 @pytest.mark.parametrize("methods", ["distill:strength=0", "clear:policy=0,value=0", IDLE])
 def test_compiled_methods_without_strength_are_compiled_textbook_dqn_bit_by_bit(
     agent, rows, learn, caplog, methods
@@ -146,7 +159,8 @@ def groups(size: int = 6) -> list[str]:
 
 
 # Recording takes nearly all of the time, and a recording of six methods little more than one's.
-TOGETHER = [{"network": "cnn"}, *({"methods": names} for names in groups()), EVERYTHING]
+HALF = {"precision": "bfloat16", "methods": "gem", "head": "per_task"}
+TOGETHER = [{"network": "cnn"}, HALF, *({"methods": names} for names in groups()), EVERYTHING]
 ALONE = [{"methods": OFTEN.get(name, name)} for name in METHODS]
 MEMBERS = [
     *(pytest.param((0, 1)[:members], changed, id=f"{members}-{changed}", marks=marks)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from agents import NETWORKS, NetworkSpec
 from agents.flat import FlatNetwork
-from agents.networks import NoisyLinear
+from agents.layers import NoisyLinear
 
 SHAPES = {"mlp": (3,), "cnn": (2, 5, 4)}
 HEADS = ("single", "per_task", "conditioned")
@@ -115,6 +115,41 @@ def test_advantages_have_mean_zero_and_the_value_adds_to_every_action(kind, head
     assert torch.allclose(centred, other_values - other_values.mean(1, keepdim=True), atol=1e-5)
     assert not torch.allclose(plain[0], other_advantages[0], atol=1e-3)
     assert not torch.allclose(plain[0], other_values[0], atol=1e-3)
+
+
+def test_in_half_precision_layers_round_what_they_multiply_and_heads_do_not():
+    spec = NetworkSpec((1,), num_actions=1, num_tasks=1, hidden=(1,), half=True)
+    network = FlatNetwork(NETWORKS["mlp"](spec))
+    values = {"torso.layers.0": (1.0, 0.0), "advantage": (1 + 2**-12, 2**-12)}
+    theta = network.flatten(
+        {
+            f"{name}.{part}": torch.tensor([value])
+            for name, pair in values.items()
+            for part, value in zip(("weight", "bias"), pair, strict=True)
+        }
+    )
+    # bfloat16 has no number between 1 and 1 + 2**-7.
+    outputs = network(theta, silent(network), torch.tensor([[1 + 2**-9]]), torch.tensor([0]))
+    assert outputs.dtype == torch.float32
+    assert outputs.item() == 1 + 2**-12 + 2**-12
+
+
+@pytest.mark.parametrize(("dueling", "layer_norm", "noisy"), list(product(*[[False, True]] * 3)))
+def test_half_precision_is_close_to_single_and_its_gradient_is_in_single(
+    kind, dueling, layer_norm, noisy
+):
+    found = []
+    for half in (False, True):
+        network = build(kind, dueling=dueling, layer_norm=layer_norm, noisy=noisy, half=half)
+        theta = draw(network).requires_grad_()
+        noise = torch.randn(network.noise_size, generator=torch.Generator().manual_seed(1))
+        outputs = network(theta, noise, look(kind, 20), torch.zeros(20, dtype=torch.long))
+        outputs.square().sum().backward()
+        found.append((outputs.detach(), theta.grad))
+    bounds = (0.02, 0.2)  # a unit that is nearly zero has a gradient or none
+    for single, half, bound in zip(*found, bounds, strict=True):
+        assert half.dtype == torch.float32
+        assert 0 < (half - single).norm() < bound * single.norm()
 
 
 @pytest.mark.parametrize(("layer_norm", "blind"), [(True, True), (False, False)])

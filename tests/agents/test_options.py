@@ -22,6 +22,7 @@ BAD = [
     *[("head", value) for value in ("multi", "")],
     ("task_identity", "unknown"),
     ("distribution", "quantile"),
+    ("precision", "float16"),
 ]
 
 

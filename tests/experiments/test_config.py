@@ -64,6 +64,7 @@ def test_a_field_of_another_version_is_named(config):
         ("priority_beta", 1.1, "priority_beta must lie between 0 and 1, got 1.1"),
         ("num_buffers", 0, "num_buffers must be at least 1, got 0"),
         ("coreset_features", "pixels", "unknown coreset_features 'pixels'; known are state, "),
+        ("precision", "float16", "unknown precision 'float16'; known are float32, bfloat16"),
         ("network", "mpl", "unknown network 'mpl'; did you mean mlp"),
         ("methods", "destill", "unknown method 'destill'; did you mean distill"),
         ("methods", "distill,distill", "a method is named twice"),
@@ -78,6 +79,17 @@ def test_a_value_that_cannot_work_is_refused_in_one_line(config, field, value, m
     with pytest.raises(ValueError, match=r"^.*\Z") as refused:
         config(**{field: value})
     assert message in str(refused.value)
+
+
+def test_a_checkpoint_of_a_version_without_a_field_is_one_of_its_default(config):
+    known = config().deciding()
+    older = {name: value for name, value in known.items() if name != "precision"}
+    config().check_deciding(older)
+    config(precision="float32").check_deciding(older)
+    with pytest.raises(ValueError, match="its precision is float32, here it is bfloat16"):
+        config(precision="bfloat16").check_deciding(older)
+    with pytest.raises(ValueError, match="its memory_size is 3, here it is None"):
+        config().check_deciding(older | {"memory_size": 3})
 
 
 def test_a_method_that_must_be_told_the_task_is_refused_where_it_is_hidden(config):

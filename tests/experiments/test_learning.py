@@ -48,6 +48,11 @@ def test_a_hybrid_memory_with_distillation_learns_both_rules_and_keeps_them(tmp_
     assert (kept(result)[learned] < 0.95).sum() <= 1
 
 
+def test_in_half_precision_both_rules_are_learned_and_kept_as_well(tmp_path):
+    result, learned = learn_toy(tmp_path, **CURE, precision="bfloat16")
+    assert (kept(result)[learned] < 0.95).sum() <= 1
+
+
 def test_cartpole_is_learned_in_part_within_ten_thousand_steps(tmp_path):
     result = learn(tmp_path, envs="CartPole:10000", eval_episodes=10, seeds=5)
     assert result.scores[:, 0].mean() < 50

@@ -1,0 +1,36 @@
+"""Whether a processor multiplies in bfloat16, or only makes believe, which takes longer."""
+
+import time
+
+import torch
+
+SIDE = 256  # of the matrices of a trial
+TRIALS = 7
+
+
+def slow_precision(precision: str, device: str) -> str | None:
+    """Why a precision is not worth its errors here, in words; None where it is.
+
+    Args:
+        precision: As of `DQNOptions`.
+        device: `cpu`, or a GPU, all of which multiply in bfloat16.
+    """
+    if precision == "float32" or device != "cpu":
+        return None
+    times = seconds_of(torch.bfloat16) / seconds_of(torch.float32)
+    if times < 1:
+        return None
+    return (
+        f"a product in {precision} takes {times:.1f} times as long as in float32 on this "
+        "processor: leave --precision out"
+    )
+
+
+def seconds_of(dtype: torch.dtype) -> float:
+    """Of a product of matrices, in the fastest of some trials."""
+    matrix, seconds = torch.ones(SIDE, SIDE, dtype=dtype), []
+    for _ in range(TRIALS):
+        start = time.perf_counter()
+        matrix @ matrix
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
