@@ -12,12 +12,12 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.jit._fuser import optimized_execution
 
+from agents.captured import Captured, Operations
 from agents.graphs import shorten
 from agents.products import hand_over
 
 Tree = dict[str, Tensor]
 Function = Callable[..., tuple[Tree, ...]]
-Operations = Callable[..., Sequence[Tensor]]
 Place = tuple[int, str]  # a tensor in a tuple of trees: which tree, and its name there
 
 
@@ -52,6 +52,7 @@ class Recording:
         inputs, unchanged, ends = _pruned(graph, places)
         self._inputs, self._unchanged = _Places(inputs), unchanged
         self._examples = self._inputs.of(trees)
+        self._captures = _can_be_captured(graph, self._examples)
         names = [[n for at, n in inputs if at == number] for number in range(len(trees))]
         self._names = names
         self._forms = [_form(tree, own) for tree, own in zip(trees, names, strict=True)]
@@ -87,8 +88,12 @@ class Recording:
     def interpret(self) -> None:
         """From now on runs the operations in PyTorch's interpreter, in place of Python's.
 
-        It does not know some (gradients of convolutions and of LayerNorm): Python goes on then.
+        It does not know some (gradients of convolutions and of LayerNorm): Python goes on then. On
+        a GPU they are captured instead.
         """
+        if self._captures:
+            self._operations = Captured(self._graph, self._examples)
+            return
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # TorchScript is no longer developed
             try:
@@ -107,8 +112,11 @@ class Recording:
         self._operations = operations
 
     def compile(self) -> None:
-        """From now on runs one piece of C++ (on a GPU: of Triton), made by PyTorch's inductor."""
+        """From now on runs one piece of C++ (on a GPU: of Triton, captured), made by inductor."""
         on_cpu = all(tensor.device.type == "cpu" for tensor in self._examples)
+        examples = self._examples
+        if self._captures:  # which reads from copies
+            examples = [example.clone() for example in examples]
         if on_cpu:
             from agents.rewrites import rewrite  # imports inductor, which takes a second
 
@@ -117,9 +125,9 @@ class Recording:
         with torch.no_grad():
             # Whoever plays this looks at the form of what is given: C++ need not look again.
             options: dict[str, Any] = {"cpp_wrapper": on_cpu, "size_asserts": False}
-            self._operations = torch._inductor.compile(
-                self._graph, [*self._examples], options=options
-            )
+            self._operations = torch._inductor.compile(self._graph, [*examples], options=options)
+        if self._captures:
+            self._operations = Captured(self._operations, examples)
 
 
 class _Places:
@@ -175,6 +183,12 @@ def _pruned(graph: GraphModule, places: list[Place]) -> tuple[list[Place], list[
     numbers = iter(range(len(computed))), iter(range(len(computed), len(ends)))
     order = [next(numbers[node in place_of]) for node in ends]
     return [place_of[n] for n in inputs], [place_of[n] for n in unchanged], order
+
+
+def _can_be_captured(graph: GraphModule, examples: Sequence[Tensor]) -> bool:
+    """Whether all is on a GPU, and no operator of our own, which may wait for it, is in between."""
+    ours = any(getattr(node.target, "namespace", "") == "retain" for node in graph.graph.nodes)
+    return not ours and {tensor.is_cuda for tensor in examples} == {True}
 
 
 def _form(tree: Tree, names: Iterable[str]) -> list[Any] | None:

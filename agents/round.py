@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from agents.recording import Tree
+from agents.transfer import Shared, Transfer, transfer
 
 
 class Round:
-    """The rows of a round of gradient steps as tensors that share the memory of its arrays.
+    """The rows of a round of gradient steps as tensors.
 
     The same arrays, rewritten in between, make the same dicts again, so that nothing about them
-    needs to be looked at a second time. On a GPU they are copied there each time.
+    needs to be looked at a second time.
 
     Args:
         device: Where the rows go.
@@ -24,8 +25,8 @@ class Round:
 
     def __init__(self, device: torch.device, at_once: int = 1) -> None:
         self._device, self._at_once = device, at_once
-        self._lasts = device.type == "cpu"  # where tensors share the memory of arrays
         self._arrays: list[np.ndarray] = []
+        self._columns: Shared | Transfer = Shared({})  # these arrays as tensors
         self._calls: list[Tree] = []  # of these arrays
         self._noise = torch.empty(0)  # that these calls have
         self._lr, self._rate = torch.empty(0), 0.0
@@ -37,9 +38,10 @@ class Round:
         arrays = [weight, *data.values()]
         same = len(self._arrays) == len(arrays) and all(map(is_, self._arrays, arrays))
         known = noise is self._noise or noise.shape == self._noise.shape
-        if not (same and known and self._lasts):
+        if not (same and known):
             self._arrays, self._noise = arrays, noise
             self._calls = self._made(data, weight, noise)
+        self._columns.send()
         if lr != self._rate:
             self._lr.fill_(lr)
             self._rate = lr
@@ -51,19 +53,18 @@ class Round:
     def _made(
         self, data: Mapping[str, np.ndarray], weight: np.ndarray, noise: Tensor
     ) -> list[Tree]:
-        whole = {**data, "weight": weight}
-        columns = {name: tensor_of(column, self._device) for name, column in whole.items()}
+        self._columns = transfer({**data, "weight": weight}, self._device)
         self._lr, self._rate = torch.zeros(len(weight), device=self._device), 0.0
         size = self._at_once * weight.shape[1] // (noise.shape[1] // 3)
         calls = [{"noise": part, "lr": self._lr} for part in noise.split(3 * self._at_once, dim=1)]
-        for name, column in columns.items():
+        for name, column in self._columns.tensors.items():
             for call, part in zip(calls, column.split(size, dim=1), strict=True):
                 call[name] = part
         return calls
 
 
 class Look:
-    """What environments show, as tensors: on the CPU always the same ones, rewritten.
+    """What environments show, as tensors: always the same ones, rewritten.
 
     Args:
         device: Where they go.
@@ -72,24 +73,22 @@ class Look:
 
     def __init__(self, device: torch.device, noise: Tensor) -> None:
         self._device, self._noise = device, noise
-        self._lasts = device.type == "cpu"  # where tensors share the memory of arrays
-        self._made: dict[Any, tuple[np.ndarray, Tree]] = {}
+        self._made: dict[Any, tuple[np.ndarray, Shared | Transfer, Tree]] = {}
 
     def at(self, obs: np.ndarray, task: int, noise: Tensor) -> Tree:
         """Raw observations `[members, envs, *shape]` as `obs`, with `task` and `noise`."""
         if (key := (task, obs.shape, obs.dtype)) not in self._made:
             self._made[key] = self._make(obs, task)
-        room, tree = self._made[key]
+        room, seen, tree = self._made[key]
         room[...] = obs
-        if not self._lasts:
-            tree = tree | {"obs": tensor_of(room, self._device)}
+        seen.send()
         return tree if noise is self._noise else tree | {"noise": noise}
 
-    def _make(self, obs: np.ndarray, task: int) -> tuple[np.ndarray, Tree]:
+    def _make(self, obs: np.ndarray, task: int) -> tuple[np.ndarray, Shared | Transfer, Tree]:
         room = np.empty_like(obs)
+        seen = transfer({"obs": room}, self._device)
         tasks = torch.full(obs.shape[:2], task, device=self._device)
-        seen = tensor_of(room, self._device)
-        return room, {"obs": seen, "task": tasks, "noise": self._noise}
+        return room, seen, seen.tensors | {"task": tasks, "noise": self._noise}
 
 
 def minibatches(call: Tree) -> list[Tree]:

@@ -53,10 +53,16 @@ def test_a_gpu_that_is_not_there_is_refused(agent):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("choice", [{}, RICH], ids=["textbook", "rich"])
-def test_on_a_gpu_an_agent_lives_as_on_the_cpu(choice, agent, rows, learn):
+@pytest.mark.parametrize("compiled", [False, True], ids=["captured", "compiled"])
+def test_on_a_gpu_an_agent_lives_as_on_the_cpu(choice, compiled, agent, rows, learn, caplog):
     pair = [agent((4, 7), device=device, **choice) for device in ("cpu", "cuda")]
-    lives = [live(each, rows, learn, (4, 7), range(10)) for each in pair]
+    if compiled:
+        pair[1].compile(acting=True)
+    updates = range(compiling.PLAIN_CALLS + 10)  # some of them on tensors that were captured
+    lives = [live(each, rows, learn, (4, 7), updates) for each in pair]
     assert np.array_equal(*lives)
+    assert pair[1].recordings == 1
+    assert not [record for record in caplog.records if "runs slower" in record.message]
     for name, array in pair[0].state_dict()["learner"].items():
         other = pair[1].state_dict()["learner"][name]
         np.testing.assert_allclose(array, other, rtol=1e-3, atol=1e-4, err_msg=name)

@@ -1,0 +1,97 @@
+"""All that is done at each step stays on the learner's device.
+
+`meta`, a device that only knows shapes, refuses tensors of the CPU beside its own as a GPU does.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from agents.building import initial_state, make_learner
+from agents.engine import Engine
+from agents.members import member_of
+from agents.methods import METHODS
+from agents.networks import NETWORKS
+from agents.round import Round, whole_numbers
+
+META = torch.device("meta")
+SHAPES = {"mlp": (3,), "cnn": (2, 5, 5)}
+VALID = np.array([[True, True, False], [True, True, True]])
+RICH = {
+    "dueling": True,
+    "layer_norm": True,
+    "noisy": True,
+    "normalize_observations": True,
+    "scale_rewards": True,
+}
+LOOK = {"ogd", "rwalk"}  # at values, which no tensor of `meta` has, where a task ends
+CHOICES = [
+    *({"network": network, "methods": name} for network in NETWORKS for name in METHODS),
+    *({"distribution": each, **RICH} for each in ("expectation", "quantiles", "categories")),
+    *({"network": network, "precision": "bfloat16"} for network in NETWORKS),
+    {"head": "conditioned"},
+    {"task_identity": "hidden", "head": "single"},
+]
+
+
+@pytest.fixture(params=[1, 2], ids=["one member", "two members"])
+def engine(request, options):
+    """An engine on another device than the CPU, and a state there."""
+
+    def make(**choice):
+        space = SimpleNamespace(
+            shape=SHAPES[choice.get("network", "mlp")], valid=VALID, scale=np.ones(2, np.float32)
+        )
+        learner = make_learner(space, options(**{"head": "per_task"} | choice), META)
+        rngs = [np.random.default_rng(seed) for seed in range(request.param)]
+        state = initial_state(learner, space, 4, rngs, META)
+        return Engine(learner, request.param, META), state
+
+    return make
+
+
+def places(trees):
+    return {(name, tensor.device) for tree in trees for name, tensor in tree.items()}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: "-".join(map(str, choice.values())))
+def test_an_update_and_the_actions_after_it_stay_on_the_learners_device(engine, rows, choice):
+    made, state = engine(**choice)
+    shape, seeds = made.learner.model.network, range(made.members)
+    data = rows(tuple(seeds), shape=SHAPES[choice.get("network", "mlp")])
+    noise = torch.zeros(made.members, 3, shape.noise_size, device=META)
+    (call,) = Round(META).of(data, np.ones(data["reward"].shape, np.float32), noise, 1e-3)
+    seen = made._look_at.at(data["state"][:, :4], 1, made.quiet)
+    found = made._steps(state, call, seen)
+    assert {device for _, device in places((call, seen, *found))} == {META}
+    assert found[0].keys() == state.keys()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("methods", sorted(METHODS.keys() - LOOK))
+def test_a_switch_of_tasks_stays_on_the_learners_device(engine, rows, methods, network):
+    made, state = engine(methods=methods, network=network)
+    data = rows(tuple(range(made.members)), n=16, shape=SHAPES[network], task=0)
+    noise = torch.zeros(made.members, 3, 0, device=META)
+    samples = whole_numbers(made.tensors(data)) | {"noise": noise}
+    state, samples = member_of(state, 0), member_of(samples, 0)  # one after the other
+    started = made.learner.start_task(made.learner.end_task(state, samples))
+    assert places([started]) == {(name, META) for name in state}
+
+
+@pytest.mark.parametrize("adapt", [False, True])
+def test_scales_are_taken_in_on_the_learners_device(engine, adapt):
+    made, state = engine(**RICH)
+    obs, reward = np.zeros((made.members, 4, 3), np.float32), np.zeros((made.members, 4))
+    new = made.observe(state, obs, reward.astype(np.float32), reward > 0, 1, adapt)
+    assert places([new]) == {(name, META) for name in state}
+
+
+def test_a_tensor_of_the_cpu_among_them_is_noticed(engine):
+    made, state = engine()
+    with pytest.raises(RuntimeError, match="device"):
+        made.learner.new_target(state | {"target": torch.zeros(state["theta"].shape)})
