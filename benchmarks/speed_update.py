@@ -40,6 +40,13 @@ def retain(setting: Setting, members: int, **options: object) -> float:
     return fastest(lambda: run.agent.update(sample.data, sample.weight, 1, lr))
 
 
+def on_gpu(setting: Setting, members: int) -> float:
+    """The same on a GPU, where a call takes as long whatever is computed, up to a point."""
+    if not torch.cuda.is_available():
+        raise ImportError("PyTorch finds no GPU here")
+    return retain(setting, members, device="cuda")
+
+
 def jax(setting: Setting, members: int) -> float:
     """The jitted update of peers/jax_dqn.py, through `vmap` for several members."""
     from peers import jax_dqn
@@ -99,4 +106,5 @@ SUBJECTS: dict[str, Callable[[Setting, int], float]] = {
     "JAX, jit": jax,
     "Retain, compiled": retain,
     "Retain, compiled, bfloat16": partial(retain, precision="bfloat16"),
+    "Retain, compiled, on a GPU": on_gpu,
 }
