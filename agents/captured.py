@@ -3,6 +3,8 @@
 On small networks a GPU waits for launches most of the time, as a processor does for Python.
 """
 
+import gc
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,15 +17,16 @@ Replay = Callable[[], object]
 
 def as_graph(function: Operations) -> tuple[Replay, Sequence[Tensor]]:
     """Captures what a function launches, after some calls that are not captured."""
+    gc.collect()  # what is freed during a capture spoils it
     stream, now = torch.cuda.Stream(), torch.cuda.current_stream()
     stream.wait_stream(now)
-    with torch.cuda.stream(stream):
+    with torch.cuda.stream(stream):  # from which PyTorch does not come back if a capture fails
         for _ in range(WARM_UPS):
             function()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            made = function()
     now.wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        made = function()
     return graph.replay, made
 
 
@@ -49,14 +52,33 @@ class Captured:
         examples: Sequence[Tensor],
         capture: Callable[[Operations], tuple[Replay, Sequence[Tensor]]] = as_graph,
     ) -> None:
+        self._operations = operations  # a graph launches its code and does not keep it
         self._given = [example.clone() for example in examples]
         self._replay, made = capture(lambda: operations(*self._given))
         self._made = list(made)
+        self._alike = _alike(examples, self._given), _alike(self._made, self._rooms())
 
     def __call__(self, *tensors: Tensor) -> list[Tensor]:
         """What the operations make of tensors of the examples' form."""
-        torch._foreach_copy_(self._given, [*tensors])
+        _copy(tensors, self._given, self._alike[0])
         self._replay()
-        made = [torch.empty_like(tensor) for tensor in self._made]
-        torch._foreach_copy_(made, self._made)
+        made = self._rooms()
+        _copy(self._made, made, self._alike[1])
         return made
+
+    def _rooms(self) -> list[Tensor]:
+        return [torch.empty_like(tensor) for tensor in self._made]
+
+
+def _alike(sources: Sequence[Tensor], targets: Sequence[Tensor]) -> list[list[int]]:
+    """Which tensors can be copied by one launch: of one type, in the same order in memory."""
+    found: dict[object, list[int]] = defaultdict(list)
+    for number, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        same = source.stride() == target.stride()
+        found[source.dtype if same else number].append(number)
+    return list(found.values())
+
+
+def _copy(sources: Sequence[Tensor], targets: Sequence[Tensor], alike: list[list[int]]) -> None:
+    for numbers in alike:
+        torch._foreach_copy_([targets[n] for n in numbers], [sources[n] for n in numbers])

@@ -72,9 +72,9 @@ class Recorded:
         try:
             recording = Recording(self._function, trees)
             if self._compiled:
-                recording.compile()
+                recording.compile(trees)
             else:
-                recording.interpret()
+                recording.interpret(trees)
         except Exception as error:  # what PyTorch raises differs between its versions
             self._function(*trees)  # raises by itself if the function is to blame
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]

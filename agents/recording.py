@@ -1,5 +1,6 @@
 """One recording: the operations of a pure function, and the form of the tensors that it fits."""
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
@@ -16,6 +17,7 @@ from agents.captured import Captured, Operations
 from agents.graphs import shorten
 from agents.products import hand_over
 
+LOG = logging.getLogger("retain")
 Tree = dict[str, Tensor]
 Function = Callable[..., tuple[Tree, ...]]
 Place = tuple[int, str]  # a tensor in a tuple of trees: which tree, and its name there
@@ -51,8 +53,7 @@ class Recording:
         self._graph = graph
         inputs, unchanged, ends = _pruned(graph, places)
         self._inputs, self._unchanged = _Places(inputs), unchanged
-        self._examples = self._inputs.of(trees)
-        self._captures = _can_be_captured(graph, self._examples)
+        self._captures = _can_be_captured(graph, self._inputs.of(trees))
         names = [[n for at, n in inputs if at == number] for number in range(len(trees))]
         self._names = names
         self._forms = [_form(tree, own) for tree, own in zip(trees, names, strict=True)]
@@ -85,21 +86,24 @@ class Recording:
             self.goes_on = same and made[0].keys() == trees[0].keys()
         return made
 
-    def interpret(self) -> None:
+    def interpret(self, trees: tuple[Tree, ...]) -> None:
         """From now on runs the operations in PyTorch's interpreter, in place of Python's.
 
         It does not know some (gradients of convolutions and of LayerNorm): Python goes on then. On
         a GPU they are captured instead.
+
+        Args:
+            trees: Arguments that fit.
         """
-        if self._captures:
-            self._operations = Captured(self._graph, self._examples)
+        examples = self._inputs.of(trees)
+        if self._captures and self._capture(self._graph, examples):
             return
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # TorchScript is no longer developed
             try:
                 traced = torch.jit.trace(
                     lambda *tensors: tuple(self._graph(*tensors)),
-                    self._examples,
+                    examples,
                     check_trace=False,
                 )
             except RuntimeError:
@@ -111,10 +115,14 @@ class Recording:
 
         self._operations = operations
 
-    def compile(self) -> None:
-        """From now on runs one piece of C++ (on a GPU: of Triton, captured), made by inductor."""
-        on_cpu = all(tensor.device.type == "cpu" for tensor in self._examples)
-        examples = self._examples
+    def compile(self, trees: tuple[Tree, ...]) -> None:
+        """From now on runs one piece of C++ (on a GPU: of Triton, captured), made by inductor.
+
+        Args:
+            trees: Arguments that fit.
+        """
+        examples = self._inputs.of(trees)
+        on_cpu = all(tensor.device.type == "cpu" for tensor in examples)
         if self._captures:  # which reads from copies
             examples = [example.clone() for example in examples]
         if on_cpu:
@@ -124,10 +132,21 @@ class Recording:
             rewrite(self._graph)
         with torch.no_grad():
             # Whoever plays this looks at the form of what is given: C++ need not look again.
+            # Only without `cpp_wrapper` it takes the examples' strides, not the recorded ones.
             options: dict[str, Any] = {"cpp_wrapper": on_cpu, "size_asserts": False}
             self._operations = torch._inductor.compile(self._graph, [*examples], options=options)
-        if self._captures:
-            self._operations = Captured(self._operations, examples)
+        if self._captures and not self._capture(compiled := self._operations, examples):
+            self._operations = lambda *given: compiled(*(tensor.clone() for tensor in given))
+
+    def _capture(self, operations: Operations, examples: Sequence[Tensor]) -> bool:
+        """From now on runs these operations by one launch; says so and does not, where it fails."""
+        try:
+            self._operations = Captured(operations, examples)
+        except RuntimeError as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            LOG.warning("what runs on the GPU cannot be captured and runs slower: %s", reason)
+            return False
+        return True
 
 
 class _Places:

@@ -37,8 +37,9 @@ def new_run(config: Config) -> Run:
         settings = ", ".join(f"{name}={value}" for name, value in run.fixed.items())
         LOG.warning("%s cannot do otherwise than: %s", config.agent, settings)
     if run.config.threads == "auto":
-        parts = run.agent, run.memories.columns, run.config.seeds, run.config.batch_size
-        run.config = dataclasses.replace(run.config, threads=fastest_threads(*parts))
+        kind, size = run.config.precision, (run.config.seeds, run.config.batch_size)
+        threads = fastest_threads(run.agent, run.memories.columns, *size, kind)
+        run.config = dataclasses.replace(run.config, threads=threads)
     config = run.config
     for warning in idle_parts(run):
         LOG.warning(warning)

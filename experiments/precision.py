@@ -13,10 +13,13 @@ def slow_precision(precision: str, device: str) -> str | None:
 
     Args:
         precision: As of `DQNOptions`.
-        device: `cpu`, or a GPU, all of which multiply in bfloat16.
+        device: `cpu` or `cuda`.
     """
-    if precision == "float32" or device != "cpu":
+    if precision == "float32":
         return None
+    if device == "cuda":
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+        return None if has else f"this GPU does not multiply in {precision}: leave --precision out"
     times = seconds_of(torch.bfloat16) / seconds_of(torch.float32)
     if times < 1:
         return None

@@ -22,7 +22,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def fastest_threads(agent: Any, columns: dict[str, Any], members: int, batch_size: int) -> int:
+def fastest_threads(
+    agent: Any,
+    columns: dict[str, Any],
+    members: int,
+    batch_size: int,
+    precision: str = "float32",
+) -> int:
     """How many threads an update is clearly faster on: 1, or as many as there are cores.
 
     Args:
@@ -30,13 +36,15 @@ def fastest_threads(agent: Any, columns: dict[str, Any], members: int, batch_siz
         columns: Name -> column of its memory.
         members: How many learn together.
         batch_size: Rows of each in an update.
+        precision: What its products are in.
     """
     numbers = agent.nbytes // 16  # four vectors of 4 bytes per parameter
     if CORES == 1 or numbers * batch_size < LARGE:
         return 1
     shape = (members, batch_size)
     if agent.compiled:
-        what, seconds = "products take", _timed(_products(numbers // members, *shape))
+        products = _products(numbers // members, *shape, getattr(torch, precision))
+        what, seconds = "products take", _timed(products)
     else:
         data = {name: np.zeros(shape + c.shape, c.dtype) for name, c in columns.items()}
         what, seconds = "an update takes", _timed(lambda: agent.rehearse(data))
@@ -46,10 +54,13 @@ def fastest_threads(agent: Any, columns: dict[str, Any], members: int, batch_siz
     return best
 
 
-def _products(parameters: int, members: int, batch_size: int) -> Callable[[], None]:
+def _products(
+    parameters: int, members: int, batch_size: int, dtype: torch.dtype
+) -> Callable[[], None]:
     """What a compiled update mostly consists of; compiling one for each trial would take longer."""
     side = max(1, round(parameters**0.5))
-    rows, weights = torch.ones(members, batch_size, side), torch.ones(members, side, side)
+    rows = torch.ones(members, batch_size, side, dtype=dtype)
+    weights = torch.ones(members, side, side, dtype=dtype)
 
     def multiply() -> None:
         for _ in range(PRODUCTS):

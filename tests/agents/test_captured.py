@@ -3,9 +3,12 @@
 import pytest
 import torch
 
+from agents import compiling, recording
 from agents.captured import Captured
+from agents.compiling import Recorded, missing_compiler
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+needs_compiler = pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
 
 
 def on_cpu(function):
@@ -66,3 +69,81 @@ def test_a_column_of_packed_rows_is_read_as_a_column(captured):
     run = capture(lambda x: (x.clone(),), [rows[:, 1]])
     assert run(rows[:, 1])[0].tolist() == [1, 4, 7, 10]
     assert run(rows[:, 2])[0].tolist() == [2, 5, 8, 11]
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Whatever is recorded is captured."""
+    monkeypatch.setattr(compiling, "PLAIN_CALLS", 1)
+    monkeypatch.setattr(recording, "_can_be_captured", lambda graph, examples: True)
+    monkeypatch.setattr(recording, "Captured", lambda *given: Captured(*given, on_cpu))
+
+
+RICH = {
+    "dueling": True,
+    "layer_norm": True,
+    "noisy": True,
+    "distribution": "quantiles",
+    "normalize_observations": True,
+    "scale_rewards": True,
+}
+CHOICES = [RICH, *({"methods": each} for each in ("distill,lwf", "gem,rwalk", "ogd,ewc"))]
+
+
+def live(agent, rows, learn, seeds):
+    """Acts, looks and learns over two switches of tasks; what it did and what it became."""
+    did = []
+    for step in range(9):
+        if step in (3, 6):
+            agent.end_task(rows([50 + s for s in seeds], n=16, task=step // 3 - 1))
+            agent.start_task(step // 3 % 2, reset_optimizer=step == 6)
+        seen = rows([100 * step + s for s in seeds], n=4)
+        did.append(agent.act(seen["state"], step // 3 % 2, 0.2))
+        agent.observe(seen["state"], seen["reward"], seen["done"], step // 3 % 2, adapt=step < 3)
+        did.append(learn(agent, rows([200 * step + s for s in seeds]))[0].copy())
+    return did, agent.state_dict()
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: choice.get("methods", "rich"))
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)], ids=["one member", "two members"])
+def test_captured_an_agent_lives_the_same_life_bit_by_bit(
+    request, agent, rows, learn, same, choice, seeds
+):
+    plain = live(agent(seeds, head="per_task", **choice), rows, learn, seeds)
+    request.getfixturevalue("as_on_a_gpu")
+    mine = agent(seeds, head="per_task", **choice)
+    assert same(live(mine, rows, learn, seeds), plain)
+    for recorded in (mine._engine._update, mine._engine._choose):
+        assert isinstance(recorded._found[0]._operations, Captured)
+
+
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=[pytest.mark.slow, needs_compiler])]
+)
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_what_cannot_be_captured_runs_as_it_was_recorded_and_says_so(monkeypatch, caplog, compiled):
+    def fail(*given):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(recording, "Captured", fail)
+    run = Recorded(lambda tree: ({"x": tree["x"] @ tree["x"]},), "the square", compiled)
+    for value in range(5):
+        assert run({"x": torch.eye(2) * value})[0]["x"].tolist() == [[value**2, 0], [0, value**2]]
+    assert run.recordings == 1
+    assert [record.message for record in caplog.records if record.name == "retain"] == [
+        "what runs on the GPU cannot be captured and runs slower: operation not permitted when "
+        "stream is capturing"
+    ]
+
+
+def test_tensors_of_one_type_are_copied_together(monkeypatch):
+    sizes, copy = [], torch._foreach_copy_
+    monkeypatch.setattr(
+        torch, "_foreach_copy_", lambda to, of: sizes.append(len(to)) or copy(to, of)
+    )
+    rows = torch.ones(4, 3)
+    given = [torch.ones(2), torch.ones(3), torch.ones(2, dtype=torch.int64), rows[:, 0], rows.T]
+    run = Captured(lambda *tensors: [2 * tensor for tensor in tensors], given, on_cpu)
+    made = run(*given)
+    assert [tensor.unique().tolist() for tensor in made] == [[2]] * 5
+    assert sorted(sizes) == [1, 1, 1, 3, 4]  # a column of rows by itself, then all are dense

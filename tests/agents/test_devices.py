@@ -14,6 +14,7 @@ from agents.engine import Engine
 from agents.members import member_of
 from agents.methods import METHODS
 from agents.networks import NETWORKS
+from agents.recording import Recording
 from agents.round import Round, whole_numbers
 
 META = torch.device("meta")
@@ -26,6 +27,16 @@ RICH = {
     "normalize_observations": True,
     "scale_rewards": True,
 }
+TOGETHER = [  # all methods, as recording takes long
+    {"methods": "distill,lwf,pcgrad,rwalk,l1,spectral,clear"},
+    {"methods": "ewc,si,agem,medqn,derpp"},
+    {"methods": "l2,l2_init,l2_previous,mas,parseval,clonex,der"},
+    {"methods": "gem,ogd,reset", "network": "cnn"},
+    {"distribution": "quantiles", **RICH},
+    {"distribution": "categories", **RICH},
+]
+aten = torch.ops.aten
+COUNTING = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
 LOOK = {"ogd", "rwalk"}  # at values, which no tensor of `meta` has, where a task ends
 CHOICES = [
     *({"network": network, "methods": name} for network in NETWORKS for name in METHODS),
@@ -52,6 +63,10 @@ def engine(request, options):
     return make
 
 
+def device_of(node):
+    return getattr(node.meta.get("val"), "device", None)
+
+
 def places(trees):
     return {(name, tensor.device) for tree in trees for name, tensor in tree.items()}
 
@@ -68,6 +83,23 @@ def test_an_update_and_the_actions_after_it_stay_on_the_learners_device(engine, 
     found = made._steps(state, call, seen)
     assert {device for _, device in places((call, seen, *found))} == {META}
     assert found[0].keys() == state.keys()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("choice", TOGETHER, ids=lambda choice: "-".join(map(str, choice.values())))
+def test_numbers_of_the_cpu_are_only_counted_with_never_copied(engine, rows, choice):
+    """`vmap` leaves some, which a GPU is told with a launch; a copy would end a capture."""
+    made, state = engine(**choice)
+    size = made.learner.model.network.noise_size
+    data = rows(tuple(range(made.members)), shape=SHAPES[choice.get("network", "mlp")])
+    noise = torch.zeros(made.members, 3, size, device=META)
+    (call,) = Round(META).of(data, np.ones(data["reward"].shape, np.float32), noise, 1e-3)
+    graph = Recording(made._steps, (state, call))._graph.graph
+    on_cpu = [node for node in graph.nodes if device_of(node) == torch.device("cpu")]
+    for node in on_cpu:
+        assert node.meta["val"].dim() == 0
+        for user in node.users:
+            assert device_of(user) != META or user.target in COUNTING, user.format_node()
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from agents import compiling
+from agents.captured import Captured
 
 RICH = {
     "methods": "distill",
@@ -54,13 +55,18 @@ def test_a_gpu_that_is_not_there_is_refused(agent):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("choice", [{}, RICH], ids=["textbook", "rich"])
 @pytest.mark.parametrize("compiled", [False, True], ids=["captured", "compiled"])
-def test_on_a_gpu_an_agent_lives_as_on_the_cpu(choice, compiled, agent, rows, learn, caplog):
+def test_on_a_gpu_an_agent_lives_as_on_the_cpu(
+    choice, compiled, agent, rows, learn, caplog, monkeypatch
+):
+    monkeypatch.setattr(compiling, "PLAIN_CALLS", 5)  # then all that it does is captured
     pair = [agent((4, 7), device=device, **choice) for device in ("cpu", "cuda")]
     if compiled:
         pair[1].compile(acting=True)
-    updates = range(compiling.PLAIN_CALLS + 10)  # some of them on tensors that were captured
-    lives = [live(each, rows, learn, (4, 7), updates) for each in pair]
+    lives = [live(each, rows, learn, (4, 7), range(40)) for each in pair]
     assert np.array_equal(*lives)
+    engine = pair[1]._engine
+    for recorded in (engine._update, engine._choose, *(engine._observe if choice else ())):
+        assert isinstance(recorded._found[0]._operations, Captured)
     assert pair[1].recordings == 1
     assert not [record for record in caplog.records if "runs slower" in record.message]
     for name, array in pair[0].state_dict()["learner"].items():

@@ -20,7 +20,16 @@ def test_a_processor_without_half_products_is_named_with_the_time_they_take(
     assert (said is not None) == warned
     assert not warned or said.startswith("a product in bfloat16 takes 3.1 times as long")
     assert slow_precision("float32", "cpu") is None
-    assert slow_precision("bfloat16", "cuda") is None
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_a_gpu_without_half_products_is_named(monkeypatch, has):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has)
+    said = slow_precision("bfloat16", "cuda")
+    assert said == (
+        None if has else "this GPU does not multiply in bfloat16: leave --precision out"
+    )
+    assert slow_precision("float32", "cuda") is None
 
 
 def test_the_fastest_of_some_products_counts(monkeypatch):
