@@ -32,7 +32,8 @@ class DQNOptions:
     """Learned noise in the fully connected layers (NoisyNet)."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the layers below the heads multiply in: `bfloat16` takes half the time for large
-    networks where the processor or GPU has it. Parameters and values stay in float32."""
+    networks where the processor or GPU has it, and longer for small ones. Parameters and values
+    stay in float32."""
     distribution: Literal["expectation", "quantiles", "categories"] = "expectation"
     """Predict the expected return, quantiles of it (QR-DQN) or a histogram (C51)."""
     atoms: int = 51
