@@ -142,6 +142,12 @@ def test_every_method_that_needs_old_rows_is_named_where_there_are_none(make_run
     assert not list(idle_parts(make_run(buffer="hybrid", methods="distill")))
 
 
+def test_a_new_run_says_that_its_precision_is_slow_here(config, caplog, monkeypatch):
+    monkeypatch.setattr("experiments.folders.slow_precision", lambda *given: f"slow: {given}")
+    new_run(config(precision="bfloat16")).close()
+    assert "slow: ('bfloat16', 'cpu')" in caplog.messages
+
+
 def test_a_new_run_says_which_method_can_do_nothing(config, caplog):
     start(config(**SHORT, buffer="fifo"))
     assert "distill does nothing with --buffer fifo, which keeps no rows" in caplog.text
