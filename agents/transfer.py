@@ -67,7 +67,9 @@ def _whole(array: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     """The array whose memory an array shares with others; itself, if they need little of that."""
     base = _base(array)
     wanted = sum(each.nbytes for each in arrays.values() if _base(each) is base)
-    return base if base.flags.c_contiguous and base.nbytes <= 2 * wanted else array
+    steps = (_first(array, base), *array.strides)
+    fits = base.flags.c_contiguous and not any(step % array.itemsize for step in steps)
+    return base if fits and base.nbytes <= 2 * wanted else array
 
 
 def _base(array: np.ndarray) -> np.ndarray:
@@ -76,11 +78,16 @@ def _base(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def _first(array: np.ndarray, whole: np.ndarray) -> int:
+    """Bytes of the whole before an array's first one."""
+    first: int = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    return first
+
+
 def _part(room: Tensor, array: np.ndarray, whole: np.ndarray) -> Tensor:
     """The part of a room for an array's bytes that another array is, which shares its memory."""
     typed = room.view(torch.from_numpy(np.empty(0, array.dtype)).dtype)
     if whole is array:
         return typed[: array.size].view(array.shape)
-    first = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
     strides = [stride // array.itemsize for stride in array.strides]
-    return typed.as_strided(array.shape, strides, first // array.itemsize)
+    return typed.as_strided(array.shape, strides, _first(array, whole) // array.itemsize)

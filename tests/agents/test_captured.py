@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from agents import compiling, recording
 from agents.captured import Captured
 from agents.compiling import Recorded, missing_compiler
+from agents.methods.gem import project
+from agents.recording import Recording
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 needs_compiler = pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
@@ -147,3 +150,21 @@ def test_tensors_of_one_type_are_copied_together(monkeypatch):
     made = run(*given)
     assert [tensor.unique().tolist() for tensor in made] == [[2]] * 5
     assert sorted(sizes) == [1, 1, 1, 3, 4]  # a column of rows by itself, then all are dense
+
+
+def test_what_may_wait_for_the_gpu_is_not_captured():
+    def projected(tree):
+        return ({"x": project(tree["gradient"], tree["references"], 0.5)},)
+
+    tree = {"gradient": torch.ones(1, 2), "references": torch.ones(1, 3, 2)}
+    ours = Recording(projected, (tree,))._graph
+    plain = Recording(lambda tree: ({"x": tree["gradient"] + 1},), (tree,))._graph
+    with FakeTensorMode():  # tensors of a GPU, though there is none
+        on_gpu, on_both = [torch.empty(2, device="cuda")], [torch.empty(2, device="cuda")]
+        on_both.append(torch.empty(2))
+    may = recording._can_be_captured
+    assert may(plain, on_gpu)
+    assert not may(ours, on_gpu)
+    assert not may(plain, on_both)
+    assert not may(plain, [torch.empty(2)])
+    assert not may(plain, [])

@@ -4,11 +4,11 @@ from itertools import product
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents import NETWORKS, NetworkSpec
 from agents.flat import FlatNetwork
-from agents.layers import NoisyLinear
+from agents.layers import HalfConv2d, NoisyLinear
 
 SHAPES = {"mlp": (3,), "cnn": (2, 5, 4)}
 HEADS = ("single", "per_task", "conditioned")
@@ -132,6 +132,14 @@ def test_in_half_precision_layers_round_what_they_multiply_and_heads_do_not():
     outputs = network(theta, silent(network), torch.tensor([[1 + 2**-9]]), torch.tensor([0]))
     assert outputs.dtype == torch.float32
     assert outputs.item() == 1 + 2**-12 + 2**-12
+
+
+def test_a_convolution_in_half_precision_rounds_what_it_multiplies_and_not_its_bias():
+    layer = HalfConv2d(1, 1, 1, 1)
+    nn.init.ones_(layer.weight)
+    nn.init.constant_(layer.bias, 2**-12)
+    outputs = layer(torch.tensor([[[[1 + 2**-9, 2.0]]]]))
+    assert outputs.flatten().tolist() == [1 + 2**-12, 2 + 2**-12]
 
 
 @pytest.mark.parametrize(("dueling", "layer_norm", "noisy"), list(product(*[[False, True]] * 3)))

@@ -71,6 +71,15 @@ def test_of_a_large_array_only_the_part_that_is_asked_for_is_sent(device):
     assert shows(sender, arrays)
 
 
+@pytest.mark.parametrize("first", range(4))
+def test_numbers_that_begin_anywhere_in_some_bytes_arrive(device, first):
+    whole = np.arange(11, dtype=np.uint8)
+    arrays = {"x": whole[first : first + 4].view(np.float32), "y": whole[4:]}
+    sender = Transfer(arrays, device)
+    sender.send()
+    assert shows(sender, arrays)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, bool, np.int32, np.int64, np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(1,), (3,), (2, 3, 5)])
 def test_every_type_and_odd_sizes_arrive(device, dtype, shape):

@@ -39,6 +39,15 @@ def test_more_threads_are_taken_only_where_clearly_faster(
     assert torch.get_num_threads() == before
 
 
+def test_products_of_a_compiled_run_are_timed_in_its_precision(make_run, monkeypatch):
+    monkeypatch.setattr(threads, "CORES", 4)
+    monkeypatch.setattr(threads, "LARGE", 0)
+    run, seen, multiply = make_run(compile="on"), set(), torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda a, b: seen.add((a.dtype, b.dtype)) or multiply(a, b))
+    fastest_threads(run.agent, run.memories.columns, 1, 16, "bfloat16")
+    assert seen == {(torch.bfloat16, torch.bfloat16)}
+
+
 def test_a_small_network_has_one_thread_without_a_trial(make_run, monkeypatch):
     monkeypatch.setattr(threads, "CORES", 4)
     run = make_run()
