@@ -90,7 +90,15 @@ RICH = {
     "normalize_observations": True,
     "scale_rewards": True,
 }
-CHOICES = [RICH, *({"methods": each} for each in ("distill,lwf", "gem,rwalk", "ogd,ewc"))]
+slow = pytest.mark.slow
+LIVES = [
+    ((0, 1), {"methods": "distill,lwf"}),
+    ((0,), {"methods": "ogd,ewc"}),
+    pytest.param((0,), {"methods": "distill,lwf"}, marks=slow),
+    pytest.param((0, 1), {"methods": "ogd,ewc"}, marks=slow),
+    *(pytest.param(seeds, {"methods": "gem,rwalk"}, marks=slow) for seeds in ((0,), (0, 1))),
+    *(pytest.param(seeds, RICH, marks=slow) for seeds in ((0,), (0, 1))),
+]
 
 
 def live(agent, rows, learn, seeds):
@@ -107,8 +115,7 @@ def live(agent, rows, learn, seeds):
     return did, agent.state_dict()
 
 
-@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: choice.get("methods", "rich"))
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)], ids=["one member", "two members"])
+@pytest.mark.parametrize(("seeds", "choice"), LIVES)
 def test_captured_an_agent_lives_the_same_life_bit_by_bit(
     request, agent, rows, learn, same, choice, seeds
 ):
@@ -120,9 +127,7 @@ def test_captured_an_agent_lives_the_same_life_bit_by_bit(
         assert isinstance(recorded._found[0]._operations, Captured)
 
 
-@pytest.mark.parametrize(
-    "compiled", [False, pytest.param(True, marks=[pytest.mark.slow, needs_compiler])]
-)
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=[slow, needs_compiler])])
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_what_cannot_be_captured_runs_as_it_was_recorded_and_says_so(monkeypatch, caplog, compiled):
     def fail(*given):

@@ -28,12 +28,17 @@ RICH = {
     "scale_rewards": True,
 }
 TOGETHER = [  # all methods, as recording takes long
-    {"methods": "distill,lwf,pcgrad,rwalk,l1,spectral,clear"},
     {"methods": "ewc,si,agem,medqn,derpp"},
-    {"methods": "l2,l2_init,l2_previous,mas,parseval,clonex,der"},
-    {"methods": "gem,ogd,reset", "network": "cnn"},
-    {"distribution": "quantiles", **RICH},
-    {"distribution": "categories", **RICH},
+    *(
+        pytest.param(choice, marks=pytest.mark.slow)
+        for choice in (
+            {"methods": "distill,lwf,pcgrad,rwalk,l1,spectral,clear"},
+            {"methods": "l2,l2_init,l2_previous,mas,parseval,clonex,der"},
+            {"methods": "gem,ogd,reset", "network": "cnn"},
+            {"distribution": "quantiles", **RICH},
+            {"distribution": "categories", **RICH},
+        )
+    ),
 ]
 aten = torch.ops.aten
 COUNTING = {aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.div.Tensor}
