@@ -39,8 +39,8 @@ class Captured:
     Args:
         operations: Pure, and without waiting for the GPU in between.
         examples: Of the form that all later tensors have.
-        capture: Calls a function of nothing for the last time; what it returns does the same to the
-            same memory again. Beside it the tensors that were made.
+        capture: Makes of a function without arguments `(replay, tensors)`: what it returns, and a
+            call that does the same again, from and to the same memory.
 
     Raises:
         RuntimeError: The operations cannot be captured.
