@@ -13,7 +13,8 @@ from agents.learner import Learner, LearnerState
 from agents.members import each_member
 from agents.readings import Readings
 from agents.recording import Tree
-from agents.round import Look, Round, array_of, minibatches, tensor_of
+from agents.round import Look, Round, array_of, minibatches
+from agents.transfer import transfer
 
 # Gradient steps in one call, where calling takes long beside computing: each lengthens compiling.
 AT_ONCE = 4
@@ -137,7 +138,9 @@ class Engine:
 
     def tensors(self, columns: Mapping[str, np.ndarray]) -> Tree:
         """Columns as tensors where the state is."""
-        return {name: tensor_of(column, self.device) for name, column in columns.items()}
+        sender = transfer(columns, self.device)
+        sender.send()
+        return sender.tensors
 
     def _steps(self, state: Tree, call: Tree, *seen: Tree) -> tuple[Tree, ...]:
         """Some gradient steps, and the best actions for what is seen after them.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.recording import Tree
-from agents.transfer import Shared, Transfer, transfer
+from agents.transfer import Sender, Shared, transfer
 
 
 class Round:
@@ -26,7 +26,7 @@ class Round:
     def __init__(self, device: torch.device, at_once: int = 1) -> None:
         self._device, self._at_once = device, at_once
         self._arrays: list[np.ndarray] = []
-        self._columns: Shared | Transfer = Shared({})  # these arrays as tensors
+        self._columns: Sender = Shared({})  # these arrays as tensors
         self._calls: list[Tree] = []  # of these arrays
         self._noise = torch.empty(0)  # that these calls have
         self._lr, self._rate = torch.empty(0), 0.0
@@ -73,7 +73,7 @@ class Look:
 
     def __init__(self, device: torch.device, noise: Tensor) -> None:
         self._device, self._noise = device, noise
-        self._made: dict[Any, tuple[np.ndarray, Shared | Transfer, Tree]] = {}
+        self._made: dict[Any, tuple[np.ndarray, Sender, Tree]] = {}
 
     def at(self, obs: np.ndarray, task: int, noise: Tensor) -> Tree:
         """Raw observations `[members, envs, *shape]` as `obs`, with `task` and `noise`."""
@@ -84,7 +84,7 @@ class Look:
         seen.send()
         return tree if noise is self._noise else tree | {"noise": noise}
 
-    def _make(self, obs: np.ndarray, task: int) -> tuple[np.ndarray, Shared | Transfer, Tree]:
+    def _make(self, obs: np.ndarray, task: int) -> tuple[np.ndarray, Sender, Tree]:
         room = np.empty_like(obs)
         seen = transfer({"obs": room}, self._device)
         tasks = torch.full(obs.shape[:2], task, device=self._device)
@@ -113,9 +113,3 @@ def array_of(tensor: Tensor) -> np.ndarray:
     """The tensor as an array: of the CPU's one that shares its memory."""
     array: np.ndarray = (tensor if tensor.is_cpu else tensor.cpu()).numpy()
     return array
-
-
-def tensor_of(array: np.ndarray, device: torch.device) -> Tensor:
-    """The array as a tensor: on the CPU one that shares its memory."""
-    tensor = torch.from_numpy(array)
-    return tensor if device.type == "cpu" else tensor.to(device)

@@ -58,7 +58,10 @@ class Transfer:
             target[: len(source)].copy_(given, non_blocking=True)
 
 
-def transfer(arrays: Mapping[str, np.ndarray], device: torch.device) -> Shared | Transfer:
+Sender = Shared | Transfer
+
+
+def transfer(arrays: Mapping[str, np.ndarray], device: torch.device) -> Sender:
     """What makes tensors on a device of these arrays."""
     return Shared(arrays) if device.type == "cpu" else Transfer(arrays, device)
 
