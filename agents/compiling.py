@@ -9,7 +9,7 @@ C++, in an eighth of the time, with other last bits, after some seconds of compi
 import logging
 from operator import is_
 
-from agents.recording import Function, Recording, Tree
+from agents.recording import Function, Recording, Tree, first_line
 
 LOG = logging.getLogger("retain")
 PLAIN_CALLS = 50  # before a function is recorded, which takes as long as some hundred calls
@@ -77,7 +77,7 @@ class Recorded:
                 recording.interpret(trees)
         except Exception as error:  # what PyTorch raises differs between its versions
             self._function(*trees)  # raises by itself if the function is to blame
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = first_line(error)
             how = "compiled" if self._compiled else "recorded"
             LOG.warning("%s cannot be %s and runs slower: %s", self._what, how, reason)
             # A failed compilation leaves replaying; a failed recording leaves nothing.
@@ -96,5 +96,5 @@ def missing_compiler() -> str | None:
 
         get_cpp_compiler()
     except Exception as error:  # what it raises differs between versions of PyTorch
-        return str(error).strip().splitlines()[0] or type(error).__name__
+        return first_line(error)
     return None

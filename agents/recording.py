@@ -143,8 +143,8 @@ class Recording:
         try:
             self._operations = Captured(operations, examples)
         except RuntimeError as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            LOG.warning("what runs on the GPU cannot be captured and runs slower: %s", reason)
+            words = "what runs on the GPU cannot be captured and runs slower: %s"
+            LOG.warning(words, first_line(error))
             return False
         return True
 
@@ -208,6 +208,11 @@ def _can_be_captured(graph: GraphModule, examples: Sequence[Tensor]) -> bool:
     """Whether all is on a GPU, and no operator of our own, which may wait for it, is in between."""
     ours = any(getattr(node.target, "namespace", "") == "retain" for node in graph.graph.nodes)
     return not ours and {tensor.is_cuda for tensor in examples} == {True}
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line; its kind, if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _form(tree: Tree, names: Iterable[str]) -> list[Any] | None:
