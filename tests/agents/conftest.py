@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from agents import DQN, DQNOptions
+from agents.compiling import missing_compiler
 
 # Textbook DQN. No test leans on a default: those are tuned.
 TEXTBOOK = {
@@ -39,6 +40,14 @@ TEXTBOOK = {
 }
 # Two tasks in one space: the first lacks the last action.
 VALID = np.array([[True, True, False], [True, True, True]])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips what this machine lacks something for."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    if item.get_closest_marker("compiler") and missing_compiler():
+        pytest.skip("no C++ compiler")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,12 +6,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from agents import compiling, recording
 from agents.captured import Captured
-from agents.compiling import Recorded, missing_compiler
+from agents.compiling import Recorded
 from agents.methods.gem import project
 from agents.recording import Recording
-
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-needs_compiler = pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
 
 
 def on_cpu(function):
@@ -25,7 +22,7 @@ def on_cpu(function):
     return replay, made
 
 
-@pytest.fixture(params=["on the CPU", pytest.param("on a GPU", marks=needs_gpu)])
+@pytest.fixture(params=["on the CPU", pytest.param("on a GPU", marks=pytest.mark.gpu)])
 def captured(request):
     """Captures operations at some examples, and where their tensors have to be."""
     if request.param == "on a GPU":
@@ -127,7 +124,9 @@ def test_captured_an_agent_lives_the_same_life_bit_by_bit(
         assert isinstance(recorded._found[0]._operations, Captured)
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=[slow, needs_compiler])])
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=[slow, pytest.mark.compiler])]
+)
 @pytest.mark.usefixtures("as_on_a_gpu")
 def test_what_cannot_be_captured_runs_as_it_was_recorded_and_says_so(monkeypatch, caplog, compiled):
     def fail(*given):

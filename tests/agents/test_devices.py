@@ -68,6 +68,13 @@ def engine(request, options):
     return make
 
 
+def call_of(made, data):
+    """What an update of one gradient step is given."""
+    noise = torch.zeros(made.members, 3, made.quiet.shape[1], device=META)
+    (call,) = Round(META).of(data, np.ones(data["reward"].shape, np.float32), noise, 1e-3)
+    return call
+
+
 def device_of(node):
     return getattr(node.meta.get("val"), "device", None)
 
@@ -80,11 +87,8 @@ def places(trees):
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: "-".join(map(str, choice.values())))
 def test_an_update_and_the_actions_after_it_stay_on_the_learners_device(engine, rows, choice):
     made, state = engine(**choice)
-    shape, seeds = made.learner.model.network, range(made.members)
-    data = rows(tuple(seeds), shape=SHAPES[choice.get("network", "mlp")])
-    noise = torch.zeros(made.members, 3, shape.noise_size, device=META)
-    (call,) = Round(META).of(data, np.ones(data["reward"].shape, np.float32), noise, 1e-3)
-    seen = made._look_at.at(data["state"][:, :4], 1, made.quiet)
+    data = rows(tuple(range(made.members)), shape=SHAPES[choice.get("network", "mlp")])
+    call, seen = call_of(made, data), made._look_at.at(data["state"][:, :4], 1, made.quiet)
     found = made._steps(state, call, seen)
     assert {device for _, device in places((call, seen, *found))} == {META}
     assert found[0].keys() == state.keys()
@@ -95,11 +99,8 @@ def test_an_update_and_the_actions_after_it_stay_on_the_learners_device(engine, 
 def test_numbers_of_the_cpu_are_only_counted_with_never_copied(engine, rows, choice):
     """`vmap` leaves some, which a GPU is told with a launch; a copy would end a capture."""
     made, state = engine(**choice)
-    size = made.learner.model.network.noise_size
     data = rows(tuple(range(made.members)), shape=SHAPES[choice.get("network", "mlp")])
-    noise = torch.zeros(made.members, 3, size, device=META)
-    (call,) = Round(META).of(data, np.ones(data["reward"].shape, np.float32), noise, 1e-3)
-    graph = Recording(made._steps, (state, call))._graph.graph
+    graph = Recording(made._steps, (state, call_of(made, data)))._graph.graph
     on_cpu = [node for node in graph.nodes if device_of(node) == torch.device("cpu")]
     for node in on_cpu:
         assert node.meta["val"].dim() == 0

@@ -52,7 +52,7 @@ def test_a_gpu_that_is_not_there_is_refused(agent):
         agent(device="cuda")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("choice", [{}, RICH], ids=["textbook", "rich"])
 @pytest.mark.parametrize("compiled", [False, True], ids=["captured", "compiled"])
 def test_on_a_gpu_an_agent_lives_as_on_the_cpu(

@@ -5,7 +5,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from agents import products
-from agents.compiling import Recorded, missing_compiler
+from agents.compiling import Recorded
 from agents.rewrites import rewrite
 
 X, W, BIAS = torch.randn(3, 5), torch.randn(4, 5), torch.randn(4)
@@ -73,7 +73,7 @@ def test_amds_processors_compute_whole_registers_from_zen_5_on(vendor, family, c
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(missing_compiler() is not None, reason="no C++ compiler")
+@pytest.mark.compiler
 def test_compiled_agents_learn_the_same_with_it(every_product, agent, rows, learn, caplog):
     pair = [agent((0, 1)) for _ in range(2)]
     pair[0].compile()
