@@ -141,6 +141,10 @@ class Buffer(StoredRows):
         """Return arrays, by column name, for `sample` to write `n` rows into again and again."""
         return self._storage.layout.batch(n)
 
+    def waiting(self, column: str) -> np.ndarray:
+        """Copy a column of the rows that may yet be stored, such as those of running episodes."""
+        return np.empty((0, *self.columns[column].shape), self.columns[column].dtype)
+
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell how wrong the learner was on the rows at `index`. Uniform replay does not care."""
 

@@ -77,6 +77,7 @@ class Memory(Protocol):
     def read(self, index: ArrayLike) -> dict[str, np.ndarray]: ...  # noqa: D102
     def write(self, index: ArrayLike, **columns: ArrayLike) -> None: ...  # noqa: D102
     def rows(self, task: int | None = None) -> np.ndarray: ...  # noqa: D102
+    def waiting(self, column: str) -> np.ndarray: ...  # noqa: D102
     def ages(self) -> np.ndarray: ...  # noqa: D102
     def describe(self) -> dict[str, Any]: ...  # noqa: D102
     def state_dict(self) -> dict[str, Any]: ...  # noqa: D102

@@ -87,6 +87,10 @@ class EpisodeReservoir(Buffer):
         inside = (slots >= 0) & (slots < self._capacity)
         return inside & self._used[np.where(inside, slots, 0)]
 
+    def waiting(self, column: str) -> np.ndarray:
+        """Copy a column of the rows of running episodes."""
+        return self._running.column(column)
+
     def episodes(self) -> list[np.ndarray]:
         """Index of the rows of every kept episode, first row to last; the oldest episode first."""
         born = self._storage.born
@@ -123,7 +127,9 @@ class EpisodeReservoir(Buffer):
 
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
-        last = rows["last"] if "last" in rows else rows["done"] | rows["truncated"]
+        last = rows.given.get("last")
+        if last is None:  # the column may be there and filled
+            last = rows["done"] | rows["truncated"]
         waiting = self._running.put(rows, self.seen)
         ended: dict[float, np.ndarray] = {}  # key -> where the rows of an episode waited
         marks = zip(rows["episode"].tolist(), waiting.tolist(), last.tolist(), strict=True)
@@ -244,12 +250,16 @@ class EpisodeReservoir(Buffer):
         self._running.load(state)
 
 
-def episode_marks(ended: np.ndarray, wanted: Collection[str]) -> dict[str, np.ndarray]:
+def episode_marks(
+    ended: np.ndarray, wanted: Collection[str], envs: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Columns that an `EpisodeReservoir` needs, those that are wanted, of a step of environments.
 
     Args:
-        ended: where the step is the last of its episode, bool [envs].
+        ended: where the step is the last of its episode, bool [n].
         wanted: names of columns.
+        envs: number of the environment of each row, int [n]; by default they count up from 0.
     """
-    marks = dict(zip(EPISODE_MARKS, (np.arange(len(ended)), ended), strict=True))
+    envs = np.arange(len(ended)) if envs is None else envs
+    marks = dict(zip(EPISODE_MARKS, (envs, ended), strict=True))
     return {name: values for name, values in marks.items() if name in wanted}

@@ -110,7 +110,7 @@ class _RowForm(_Form):
         super().__init__(layout, given)
         batch = self._rows.pack(layout)
         views = batch.columns()
-        self._row = Rows(layout.columns, views, batch)
+        self._row = Rows(layout.columns, {name: views[name] for name in given}, batch)
         runs = layout.finite_runs(batch.records)
         self._few = [run.tolist for run in runs if len(run) <= FEW]
         self._many = [run for run in runs if len(run) > FEW]

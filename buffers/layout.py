@@ -154,6 +154,10 @@ class Batch(Mapping[str, Any]):
         data = nested(data) if self.layout.nested else data.copy()
         return Sample(data, np.empty(rows, np.int64), np.empty(rows, np.float32))
 
+    def column(self, name: str) -> np.ndarray:
+        """Return the array of a column, which is named by its path if it is in a dict."""
+        return self._views[name]
+
     def columns(self) -> dict[str, np.ndarray]:
         """Return the arrays by name, of columns in dicts by their path."""
         return self._views.copy()

@@ -206,6 +206,10 @@ class MixtureBuffer:
             [part.rows(task) * len(self._parts) + k for k, part in enumerate(self._parts)]
         )
 
+    def waiting(self, column: str) -> np.ndarray:
+        """Copy a column of the rows that the parts may yet store; some, perhaps, twice."""
+        return np.concatenate([part.waiting(column) for part in self._parts])
+
     def ages(self) -> np.ndarray:
         """Rows offered since each stored row, in the order of `rows()`; the newest has age 0."""
         return np.concatenate([part.ages() for part in self._parts])

@@ -41,6 +41,8 @@ class Rows(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         if (values := self.given.get(name)) is not None:
             return values
+        if self.packed is not None:
+            return self.packed.column(name)
         column = self.columns[name]
         return np.full((self.n, *column.shape), column.fill, column.dtype)
 
@@ -102,7 +104,7 @@ class Rows(Mapping[str, np.ndarray]):
         """Return some of the rows."""
         if self.packed is not None:
             packed = self.packed.some(which)
-            return Rows(self.columns, packed.columns(), packed)
+            return Rows(self.columns, {k: packed.column(k) for k in self.given}, packed)
         if isinstance(which, slice):
             return Rows(self.columns, {k: v[which] for k, v in self.given.items()})
         return Rows(self.columns, {k: v.take(which, axis=0) for k, v in self.given.items()})

@@ -35,6 +35,15 @@ class RunningEpisodes:
     def __len__(self) -> int:
         return len(self.storage) - len(self._free)
 
+    def column(self, name: str) -> np.ndarray:
+        """Copy a column of all rows, episode by episode."""
+        values: np.ndarray = self.storage.take(self._in_use())[name]
+        return values
+
+    def _in_use(self) -> np.ndarray:
+        slots = [slot for own in self._slots.values() for slot in own or []]
+        return np.array(slots, np.int64)
+
     def put(self, rows: Rows, seen: int) -> np.ndarray:
         """Store a batch of rows, born from `seen` on; return their slots."""
         slots = self._claim(rows.n)
@@ -75,9 +84,8 @@ class RunningEpisodes:
 
     def save(self) -> dict[str, Any]:
         """Copy all rows, episode by episode, into a flat dict."""
-        slots = [slot for own in self._slots.values() for slot in own or []]
         lengths = [-1 if own is None else len(own) for own in self._slots.values()]
-        rows = self.storage.save(np.array(slots, np.int64))
+        rows = self.storage.save(self._in_use())
         return {f"{PREFIX}{name}": values for name, values in rows.items()} | {
             f"{PREFIX}episodes": np.array(list(self._slots), np.int64),
             f"{PREFIX}lengths": np.array(lengths, np.int64),

@@ -74,6 +74,11 @@ class TaskBlocks(Buffer):
         mine = [k * self.rows_per_task + p.rows() for k, (t, p) in parts if task in (None, t)]
         return np.concatenate([np.empty(0, np.int64), *mine])
 
+    def waiting(self, column: str) -> np.ndarray:
+        """Copy a column of the rows that the tasks' buffers may yet store."""
+        parts = [part.waiting(column) for part in self._parts.values()]
+        return np.concatenate([super().waiting(column), *parts])
+
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell each task's buffer how wrong the learner was on its rows at `index`.
 

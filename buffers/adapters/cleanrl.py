@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from buffers.adapters.infos import Infos, columns_in, timeouts
 from buffers.columns import Column, Memory
+from buffers.episodes import episode_marks
 
 try:
     import torch
@@ -75,6 +76,7 @@ class ReplayBuffer:
         rewards: ArrayLike,
         terminations: ArrayLike,
         infos: Infos = None,
+        truncations: ArrayLike | None = None,
     ) -> None:
         """Offer one row per environment to the memory; all is copied.
 
@@ -88,21 +90,25 @@ class ReplayBuffer:
                 terminated, so that Stable-Baselines3's `dones` may be given as well.
             infos: a dict per environment, Gymnasium's dict of arrays, or None. `task`, and whatever
                 else the memory has a column for, is taken from there.
+            truncations: bool [n]; for a memory of whole episodes, unless infos say so, as those of
+                Gymnasium 1 do not: an episode that nobody ends goes on with the next one's rows.
 
         Raises:
             ValueError: as of `Buffer.add`. The memory then stays as it was.
         """
-        ended = np.asarray(terminations, bool)
-        truncated = timeouts(infos, len(ended))
+        ended, columns = np.asarray(terminations, bool), self.memory.columns
+        timeout = timeouts(infos, len(ended))
+        truncated = timeout if truncations is None else timeout | np.asarray(truncations, bool)
         rows = {
             "state": obs,
             "action": actions,
             "reward": rewards,
             "next_state": next_obs,
-            "done": ended & ~truncated,
+            "done": ended & ~timeout,
             "truncated": truncated,
         }
-        self.memory.add(rows | columns_in(infos, self.memory.columns))
+        marks = episode_marks(ended | truncated, columns)
+        self.memory.add(rows | columns_in(infos, columns) | marks)
 
     def sample(self, batch_size: int) -> Batch:
         """Draw `batch_size` rows. Raises ValueError where the memory has none to draw."""

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from buffers.columns import REQUIRED, Column
+from buffers.episodes import EPISODE_MARKS
+
+KNOWN = {*REQUIRED, "truncated", *EPISODE_MARKS}  # of every step, whatever its info says
 
 Infos = Sequence[Mapping[str, Any]] | Mapping[str, Any] | None
 
@@ -16,15 +19,16 @@ Infos = Sequence[Mapping[str, Any]] | Mapping[str, Any] | None
 def columns_in(infos: Infos, columns: Mapping[str, Column]) -> dict[str, np.ndarray]:
     """Return those columns that the infos of n rows give, as arrays [n, *shape].
 
-    The columns that every step has anyway are not looked for. A row whose info lacks what another
-    row's has gets the column's fill.
+    The columns that every step has anyway are not looked for, nor are `episode` and `last`:
+    Gymnasium's and Stable-Baselines3's monitors put statistics of their own under `episode`. A row
+    whose info lacks what another row's has gets the column's fill.
 
     Args:
         infos: a dict per row; or, as from Gymnasium's vector environments, a dict of arrays in
             which `_name` masks the rows that have `name`; or None.
         columns: those of the memory.
     """
-    wanted = {k: c for k, c in columns.items() if k not in (*REQUIRED, "truncated")}
+    wanted = {name: column for name, column in columns.items() if name not in KNOWN}
     return {name: values for name, values in _found(infos or {}, wanted)}
 
 

@@ -10,6 +10,7 @@ from buffers.columns import Column, Memory
 from buffers.intake import Intake
 from buffers.layout import Layout
 from buffers.places import last_writes
+from buffers.rows import Rows
 
 NOTHING = Column((0,))  # of a state or an action that the memory's rule does not look at
 SLOT = {"slot": Column((), np.int64)}
@@ -66,27 +67,31 @@ class Slots:
                 case the rows before that one are kept.
         """
         rows = self._intake.checked(rows)
-        n = len(rows["slot"])
+        n = rows.n
         slots = np.full(n, -1)
         done = 0
         while done < n:
             self._make_room()
             part = slice(done, done + self._room)
-            slots[part] = self._add({name: values[part] for name, values in rows.items()})
-            if len(kept := done + np.flatnonzero(slots[part] >= 0)):
-                write(slots[kept], kept)
+            own, index, kept = self._add(rows.some(part))
+            if kept.any():
+                write(own[kept], done + np.flatnonzero(kept))
+            slots[part] = np.where(index >= 0, own, -1)
             done = part.stop
         return last_writes(slots)
 
-    def _add(self, rows: dict[str, np.ndarray]) -> np.ndarray:
-        n = len(rows["slot"])
+    def _add(self, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Offer rows: the slot given to each, its index in the memory, and whether it is kept."""
+        n = rows.n
         slots = self._free[self._room - n : self._room][::-1].copy()
-        index = self.memory.add(rows | {"slot": slots})
+        index = self.memory.add({**rows.given, "slot": slots})
         kept = index >= 0
         self._row[slots[kept]] = index[kept]
+        if len(waiting := self.memory.waiting("slot")):  # those are not dropped yet
+            kept |= np.isin(slots, waiting)
         self._room -= n
         self._put_back(slots[~kept])
-        return np.where(kept, slots, -1)
+        return slots, index, kept
 
     def _put_back(self, slots: np.ndarray) -> None:
         self._free[self._room : self._room + len(slots)] = slots[::-1]
@@ -97,13 +102,15 @@ class Slots:
             self._collect()
         if not self._room:
             raise ValueError(
-                f"storage of {len(self)} slots: all are in use by the memory, which has grown "
-                f"to {self.memory.capacity} rows; make the storage larger"
+                f"storage of {len(self)} slots: all are in use by the memory, of "
+                f"{self.memory.capacity} rows by now and {len(self.memory.waiting('slot'))} that "
+                "wait; make the storage larger"
             )
 
     def _collect(self) -> None:
         used = np.zeros(len(self), bool)
         used[self.memory.read(self.memory.rows())["slot"]] = True
+        used[self.memory.waiting("slot")] = True
         self._room = 0
         self._put_back(np.flatnonzero(~used))
 

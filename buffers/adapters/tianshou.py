@@ -11,6 +11,7 @@ import numpy as np
 
 from buffers.adapters.infos import columns_in
 from buffers.columns import Memory
+from buffers.episodes import episode_marks
 
 try:
     import torch
@@ -89,8 +90,10 @@ class MemoryVectorBuffer(VectorReplayBuffer):
             "done": batch.terminated,
             "truncated": batch.truncated,
         }
+        ended = np.asarray(batch.terminated | batch.truncated)
         infos = dict(batch.info.items()) if "info" in batch else None
-        self.memory.add(rows | columns_in(infos, self.memory.columns))
+        known = columns_in(infos, self.memory.columns)
+        self.memory.add(rows | known | episode_marks(ended, self.memory.columns, buffer_ids))
         added: Added = super().add(batch, buffer_ids)
         return added
 

@@ -222,6 +222,29 @@ def test_with_n_step_rows_the_column_last_says_where_an_episode_ends():
     assert long["reward"].tolist() == [3, 3, 3, 3, 3, 2, 1]
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **common: EpisodeReservoir(100, **common),
+        lambda **common: HybridBuffer(9, rows_per_task=100, kind=EpisodeReservoir, **common).memory,
+    ],
+)
+def test_a_column_last_that_nobody_gives_leaves_the_end_to_done_and_truncated(make, batch):
+    buffer, rows = make(**LAST), one_after_the_other([4, 3, 5])
+    for first in range(0, 12, batch):
+        buffer.add(part(rows, first, first + batch))
+    assert sorted(buffer.read(buffer.rows())["action"]) == list(range(12))
+
+
+def test_rows_of_running_episodes_can_be_looked_at():
+    buffer = EpisodeReservoir(100, **SHAPE)
+    buffer.add(side_by_side([2, 6, 4], 2))
+    buffer.add(rows_of([7, 8, 7], [0, 0, 1], [False] * 3, first=50))
+    assert buffer.waiting("action").tolist() == [50, 52, 51]
+    assert HybridBuffer(5, kind=EpisodeReservoir, **SHAPE).waiting("action").tolist() == []
+
+
 @pytest.mark.parametrize("extra", [{}, {"episode": Column((2,), int)}, {"episode": Column()}])
 @pytest.mark.parametrize(
     "make",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete, Text
 
-from buffers import Column, HybridBuffer
+from buffers import Column, EpisodeReservoir, HybridBuffer
 from buffers import ReplayBuffer as Memory
 from buffers.adapters.cleanrl import ReplayBuffer, columns
 
@@ -125,3 +125,20 @@ def test_memories_of_several_parts_work_too():
     rb = ReplayBuffer(HybridBuffer(9, **columns(*SPACES["discrete"])))
     rb.add(*step(*SPACES["discrete"]), [{"task": 1}, {"task": 2}])
     assert rb.sample(7).observations.shape == (7, 4)
+
+
+def test_whole_episodes_are_kept_when_the_script_says_where_they_are_cut():
+    """Two environments: the first terminates at its third step, the other is cut at its fifth."""
+    spaces = SPACES["discrete"]
+    memory = EpisodeReservoir(50, extra=EpisodeReservoir.needs, **columns(*spaces))
+    rb = ReplayBuffer(memory)
+    for number in range(1, 6):
+        obs, next_obs, actions, _, _ = step(*spaces, seed=number)
+        terminations, truncations = np.array([[number == 3, False], [False, number == 5]])
+        rewards = np.array([number, 10 * number], np.float64)
+        infos = {"episode": {"r": rewards}, "_episode": truncations}
+        rb.add(obs, next_obs, actions, rewards, terminations, infos, truncations)
+    held = [memory.read(index) for index in memory.episodes()]
+    assert [rows["reward"].tolist() for rows in held] == [[1, 2, 3], [10, 20, 30, 40, 50]]
+    assert [rows["done"].any() for rows in held] == [True, False]
+    assert [rows["truncated"].tolist()[-1] for rows in held] == [False, True]

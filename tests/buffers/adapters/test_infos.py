@@ -5,8 +5,9 @@ import pytest
 from gymnasium import Env
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
-from buffers import Column
+from buffers import Column, EpisodeReservoir
 from buffers.adapters.infos import columns_in, timeouts
 from buffers.columns import make_columns
 
@@ -72,3 +73,12 @@ def test_infos_that_say_nothing_give_nothing(infos):
 )
 def test_timeouts_are_found(infos):
     assert timeouts(infos, 2).tolist() == [False, True]
+
+
+def test_what_gymnasiums_statistics_put_under_episode_is_no_column():
+    envs = RecordEpisodeStatistics(SyncVectorEnv([lambda: Talking(1), lambda: Talking(2)]))
+    envs.reset()
+    infos = envs.step(np.zeros(2, int))[-1]
+    infos |= {"episode": {"r": np.ones(2), "l": np.ones(2)}, "_episode": np.ones(2, bool)}
+    columns = make_columns(Column((2,)), Column(), EpisodeReservoir.needs)
+    assert by_name(columns_in(infos, columns)) == {"task": [1, 2]}

@@ -5,15 +5,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buffers import BalancedReservoir, HybridBuffer, ReplayBuffer, ReservoirBuffer
+from buffers import (
+    BalancedReservoir,
+    EpisodeReservoir,
+    HybridBuffer,
+    ReplayBuffer,
+    ReservoirBuffer,
+)
 from buffers.adapters.slots import NOTHING, SLOT, Slots
 
 COMMON = {"state": NOTHING, "action": NOTHING, "extra": SLOT}
+EPISODES = COMMON | {"extra": SLOT | EpisodeReservoir.needs}
 MEMORIES = {
     "fifo": lambda: ReplayBuffer(8, **COMMON),
     "reservoir": lambda: ReservoirBuffer(8, **COMMON),
     "balanced": lambda: BalancedReservoir(8, **COMMON),
     "hybrid": lambda: HybridBuffer(5, rows_per_task=3, **COMMON),
+    "episodes": lambda: EpisodeReservoir(8, **EPISODES),
+    "hybrid of episodes": lambda: HybridBuffer(
+        5, rows_per_task=4, kind=EpisodeReservoir, **EPISODES
+    ),
 }
 
 
@@ -33,13 +44,13 @@ class Remembering(ReplayBuffer):
 
 
 def rows(first, n, task=0):
-    nothing = np.zeros((n, 0), np.float32)
+    nothing, number = np.zeros((n, 0), np.float32), np.arange(first, first + n)
     return {
         "state": nothing,
         "action": nothing,
-        "reward": np.arange(first, first + n),
+        "reward": number,
         "next_state": nothing,
-        "done": np.zeros(n, bool),
+        "done": number % 3 == 2,
         "task": np.full(n, task),
     }
 
@@ -59,8 +70,22 @@ def test_the_storage_holds_every_row_that_the_memory_holds(make, batches, spare)
         held = memory.read(memory.rows())
         assert np.array_equal(storage[held["slot"]], held["reward"])
         first += n
+    if not memory.drawable:
+        return
     drawn, _ = slots.sample(50)
     assert set(storage[drawn]) <= set(memory.read(memory.rows())["reward"])
+
+
+def test_slots_of_rows_that_wait_are_not_given_away():
+    """Three environments, whose episodes of unlike lengths are kept only when they end."""
+    slots, rng = Slots(EpisodeReservoir(12, **EPISODES), 40), np.random.default_rng(0)
+    storage = np.full(40, -1.0)
+    for first in range(0, 600, 3):
+        ended = {"episode": np.arange(3), "last": rng.random(3) < 0.3}
+        offer(slots, rows(first, 3) | ended, storage)
+        held = slots.memory.read(slots.memory.rows())
+        assert np.array_equal(storage[held["slot"]], held["reward"])
+        assert not set(held["slot"]) & set(slots.memory.waiting("slot"))
 
 
 def test_a_memory_decides_the_same_whether_its_rows_come_at_once_or_one_by_one():

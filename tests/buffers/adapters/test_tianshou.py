@@ -7,7 +7,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from buffers import BalancedReservoir, Column, HybridBuffer, ReplayBuffer, ReservoirBuffer
+from buffers import (
+    BalancedReservoir,
+    Column,
+    EpisodeReservoir,
+    HybridBuffer,
+    ReplayBuffer,
+    ReservoirBuffer,
+)
 
 numba = pytest.importorskip("numba", reason="Tianshou needs it: pip install 'retain-rl[tianshou]'")
 # Tianshou compiles a few functions in every process, which takes longer than all of these tests.
@@ -134,6 +141,18 @@ def test_every_row_of_the_collector_is_offered_and_every_sample_is_of_the_memory
     }
     assert np.array_equal(buffer[indices].obs_next, batch.obs_next)
     assert np.array_equal(buffer.rew[indices], batch.rew)
+
+
+def test_whole_episodes_of_environments_side_by_side_are_kept(dqn):
+    memory = EpisodeReservoir(500, state=STATE, extra=EpisodeReservoir.needs)
+    collected(memory, dqn.policy, steps=200)
+    held = [memory.read(index) for index in memory.episodes()]
+    assert len(held) > 4
+    for rows in held:
+        assert np.array_equal(rows["state"][1:], rows["next_state"][:-1])
+        assert (rows["done"] | rows["truncated"]).tolist() == [False] * (len(rows["done"]) - 1) + [
+            True
+        ]
 
 
 def test_the_loss_is_that_of_the_memorys_rows_and_weights_and_its_errors_come_back(dqn):
