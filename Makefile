@@ -29,10 +29,12 @@ lint: .venv/.installed-dev
 types: .venv/.installed-dev
 	$(BIN)/mypy
 
-# The tables of the documentation, the quickest first.
+# The tables of the documentation: hours, those of speed first; leave the machine alone for them.
 bench: .venv/.installed-bench
 	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/replay.py --out benchmarks/results/replay.json
+	$(BIN)/python benchmarks/env_steps.py
+	$(BIN)/python benchmarks/replay.py --memmap .bench-rows --out benchmarks/results/replay.json
+	$(BIN)/python benchmarks/sb3_buffer.py
 	$(BIN)/python benchmarks/coresets.py
 	$(BIN)/python benchmarks/sb3_single_task.py --env CartPole-v1 --out benchmarks/results/sb3_cartpole.json
 	$(BIN)/python benchmarks/sb3_single_task.py --env Acrobot-v1 --out benchmarks/results/sb3_acrobot.json
@@ -42,6 +44,7 @@ bench: .venv/.installed-bench
 	$(BIN)/python benchmarks/retention.py --envs CartPole,Acrobot,MountainCar --variants defaults
 	$(BIN)/python benchmarks/memories.py --methods none
 	$(BIN)/python benchmarks/memories.py --rows 500
+	$(BIN)/python benchmarks/methods.py
 
 # Not runs/: results are not rubbish.
 clean:

@@ -13,6 +13,7 @@ import argparse
 import json
 
 import numpy as np
+from replay_adds import once
 from retention import RESULTS, run
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +23,7 @@ from experiments.metrics import interval
 
 ENVS = "CartPole,Acrobot"
 WHOLE = "balanced"  # is the buffer, not a part of one
-KINDS = [*MEMORIES, WHOLE]
+KINDS = [*once(MEMORIES), WHOLE]
 
 
 def changes_for(kind: str, rows: int) -> dict[str, object]:

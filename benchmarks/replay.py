@@ -35,6 +35,7 @@ from rich.table import Table
 from scipy.stats import chisquare
 
 from buffers import BUFFERS
+from buffers.selection import k_center
 
 LINES = {
     "sample": "sample",
@@ -76,9 +77,7 @@ def retain(capacity: int, batch: int) -> Subject:
 
 
 def prioritized(capacity: int, batch: int) -> dict[str, Operation]:
-    """Sampling by priority and giving the errors back, if there is such a buffer."""
-    if "prioritized" not in BUFFERS:
-        return {}
+    """Sampling by priority and giving the errors back."""
     buffer, error = make("prioritized", capacity), np.ones(batch)
     buffer.add(rows_of(capacity))
     return {"prioritized": lambda: buffer.feedback(buffer.sample(batch).index, error)}
@@ -116,12 +115,8 @@ def check(subject: Subject, capacity: int, samples: int) -> dict[str, float]:
     return {"torn": torn / counts.sum(), "uniform_p": float(chisquare(counts).pvalue)}
 
 
-def k_center_seconds(rows: int = 10_000, features: int = 64, chosen: int = 1_000) -> float | None:
-    """Time of choosing rows that are far apart, if we can."""
-    try:
-        from buffers.selection import k_center
-    except ImportError:
-        return None
+def k_center_seconds(rows: int = 10_000, features: int = 64, chosen: int = 1_000) -> float:
+    """Time of choosing rows that are far apart."""
     values = np.random.default_rng(0).normal(size=(rows, features))
     return 1 / rates({"k_center": lambda: k_center(values, chosen)}, 3, 0)["k_center"]
 

@@ -2,9 +2,11 @@
 
 import argparse
 import time
+from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
-from replay_peers import FLOATS, rows_of
+from replay_peers import EPISODE, FLOATS, rows_of
 from rich.table import Table
 
 from buffers import BUFFERS, Column, Memory
@@ -20,25 +22,32 @@ def make(kind: str, capacity: int) -> Any:
     return BUFFERS[kind](capacity, state=Column((FLOATS,)), extra=needs_of(BUFFERS[kind]))
 
 
+def once(registry: Mapping[str, object]) -> list[str]:
+    """Names of a registry, of two names for one thing the later one."""
+    return list({thing: name for name, thing in registry.items()}.values())
+
+
 def passed_by(capacity: int, stream: int, kinds: list[str]) -> dict[str, Memory]:
     """Memories of each kind that `stream` times their capacity has passed by."""
     memories = {kind: make(kind, capacity) for kind in kinds}
     for memory in memories.values():
         for first in range(0, stream * capacity, 5_000):
             memory.add(rows_of(5_000, first))
+        assert len(memory), "it holds nothing, so that adding to it says nothing"
     return memories
 
 
 def own_rates(memories: dict[str, Memory], batch: int, rounds: int) -> dict[str, float]:
     """Rows per second that each memory takes, in its best round; the stream grows by little."""
-    rows, best = rows_of(batch), dict.fromkeys(memories, 0.0)
+    whole = [rows_of(batch, first) for first in range(0, EPISODE, batch)]
+    best = dict.fromkeys(memories, 0.0)
     states = {kind: memory.state_dict() for kind, memory in memories.items()}
     for _ in range(rounds):
         for kind, memory in memories.items():
             memory.load_state_dict(states[kind])
             calls = min(max(memory.seen // (10 * batch), 1), WHOLE)
             start = time.process_time()
-            for _ in range(calls):
+            for _, rows in zip(range(calls), cycle(whole), strict=False):
                 memory.add(rows)
             best[kind] = max(best[kind], calls * batch / (time.process_time() - start))
     return best
@@ -47,7 +56,7 @@ def own_rates(memories: dict[str, Memory], batch: int, rounds: int) -> dict[str,
 def own_adds(args: argparse.Namespace) -> list[list[Any]]:
     """Kind, capacity, stream, batch, and rows per second of adds to full memories."""
     sizes, adds = (1, 8, args.batch, 8 * args.batch), []
-    kinds = args.adds_of or BUFFERS
+    kinds = args.adds_of or once(BUFFERS)
     cheap = [kind for kind in kinds if kind in CHEAP]
     others = [kind for kind in kinds if kind not in CHEAP]
     for capacity, stream, some, batches, rounds in (

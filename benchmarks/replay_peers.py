@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 FLOATS, ACTIONS = 8, 4
+EPISODE = 100  # rows of an episode
 Operation = Callable[[], Any]
 
 
@@ -30,15 +31,16 @@ class Subject(NamedTuple):
 
 
 def rows_of(n: int, first: int = 0) -> dict[str, np.ndarray]:
-    """Rows whose reward and state tell which row they are."""
-    number = np.arange(first, first + n, dtype=np.float32)
+    """Rows whose reward and state tell which row they are, of episodes one after the other."""
+    place = np.arange(first, first + n)
+    number = place.astype(np.float32)
     state = np.repeat(number[:, None], FLOATS, axis=1)
     return {
         "state": state,
-        "action": np.arange(first, first + n) % ACTIONS,
+        "action": place % ACTIONS,
         "reward": number,
         "next_state": state + 1,
-        "done": np.zeros(n, bool),
+        "done": place % EPISODE == EPISODE - 1,
     }
 
 

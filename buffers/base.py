@@ -180,7 +180,10 @@ class StoredRows:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Become the saved buffer: every later `add` and `sample` does the same as there.
+        """Become the saved buffer, whose every later `add` and `sample` does the same as there.
+
+        Settings that change nothing about the rows, such as `alpha`, are not part of the state:
+        make the buffer with the same arguments.
 
         Raises:
             ValueError: the state is of another kind, capacity or set of columns, or broken. The

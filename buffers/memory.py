@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from buffers.columns import Column, make_columns
+from buffers.columns import Column, Columns, make_columns
 from buffers.layout import Layout
 
 BORN = 4  # bytes per row for its age
@@ -14,11 +14,15 @@ BORN = 4  # bytes per row for its age
 def bytes_needed(
     capacity: int,
     *,
-    state: Column,
+    state: Columns,
     action: Column = Column((), np.int64),  # noqa: B008 (immutable)
-    extra: Mapping[str, Column] | None = None,
+    extra: Mapping[str, Columns] | None = None,
 ) -> int:
-    """Bytes that a full buffer of `capacity` rows takes; arguments as of `Buffer`."""
+    """Bytes that the rows of a full buffer take; arguments as of `Buffer`.
+
+    Columns of frames count as if no two frames were alike, which is the most that they can take.
+    What a rule keeps beside the rows, such as priorities, does not count.
+    """
     return capacity * row_bytes(Layout(make_columns(state, action, extra)))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from buffers import state as saved
 from buffers.buffer import Buffer
 from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors, checked_index
-from buffers.deal import Deal, deal
+from buffers.deal import Deal, Dealer
 from buffers.intake import Intake
 from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
@@ -54,10 +54,7 @@ class MixtureBuffer:
         self._intake = Intake(self._layout)
         self._in_files: bool = any(part._in_files for part in self._parts)
         self._count = np.array(len(parts))  # NumPy multiplies by an array in half the time
-        self._deals: dict[tuple[int, ...], Deal] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_deals": {}}  # views would come back as copies
+        self._dealer = Dealer(self._layout, self._shares)
 
     def __len__(self) -> int:
         return sum(len(part) for part in self._parts)
@@ -74,6 +71,10 @@ class MixtureBuffer:
         return sum(part.drawable for part, share in shares if share) or sum(
             part.drawable for part in self._parts
         )
+
+    @property
+    def _nothing_to_draw(self) -> str:
+        return "; ".join(dict.fromkeys(part._nothing_to_draw for part in self._parts))
 
     @property
     def needs_feedback(self) -> bool:
@@ -130,21 +131,11 @@ class MixtureBuffer:
             hand.keep(self._parts[number]._sample(rows, hand))
         fits = isinstance(out, Batch) and out.fits(self._layout, n)
         whole = out if isinstance(out, Batch) and fits else self.batch(n)
-        sample = self._collected(dealt, whole)
+        sample = dealt.collect(whole, self._count)
         if out is None or fits:
             return sample
         data = copied(whole.columns(), flat(out))
         return sample._replace(data=nested(data) if self._layout.nested else data)
-
-    def _collected(self, dealt: Deal, whole: Batch) -> Sample:
-        """Put the rows that the parts have drawn into the order of the sample."""
-        drawn, sample, order = dealt.rows.sample(), whole.sample(), dealt.order
-        np.multiply(drawn.index, self._count, out=drawn.index)
-        np.add(drawn.index, dealt.numbers, out=drawn.index)
-        pairs = zip((*dealt.rows.records, *drawn[1:]), (*whole.records, *sample[1:]), strict=True)
-        for values, target in pairs:
-            values.take(order, out=target, mode="clip")  # the default would fill a copy of it
-        return sample
 
     def _sample_of(self, number: int, n: int, out: Mapping[str, np.ndarray] | None) -> Sample:
         """Draw all rows from one part."""
@@ -160,16 +151,11 @@ class MixtureBuffer:
         return self._layout.batch(n)
 
     def _deal(self, n: int) -> Deal:
-        """Deal `n` rows to the parts that can be drawn from; what was dealt once is dealt again."""
-        can = [part.drawable > 0 for part in self._parts]
+        """Deal `n` rows to the parts that can be drawn from."""
+        can = tuple(part.drawable > 0 for part in self._parts)
         if not any(can):
-            raise ValueError("cannot sample from an empty buffer; add rows first")
-        key = (n, *can)
-        if key not in self._deals:
-            shares = np.where(can, self._shares, 0.0)
-            shares = shares if shares.any() else np.array(can, float)
-            self._deals[key] = deal(self._layout, shares / shares.sum(), n)
-        return self._deals[key]
+            raise ValueError(self._nothing_to_draw)
+        return self._dealer.deal(n, can)
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tell each part how wrong the learner was on its rows at `index`, if one needs to know.

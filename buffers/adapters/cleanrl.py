@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from buffers.adapters.infos import Infos, columns_in, timeouts
+from buffers.adapters.missing import how_to_install
 from buffers.columns import Column, Memory
 from buffers.episodes import episode_marks
 
 try:
     import torch
 except ImportError as error:
-    raise ImportError("buffers.adapters.cleanrl needs PyTorch; pip install retain-rl") from error
+    raise how_to_install(error, "retain-rl") from None
 
 if TYPE_CHECKING:
     from gymnasium import Space

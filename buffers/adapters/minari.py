@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from buffers.adapters.missing import how_to_install
 from buffers.columns import REQUIRED, Memory, check_names
 from buffers.nested import flat, nested, root
 
@@ -107,10 +108,7 @@ def _save(dataset_id: str, episodes: Sequence[Rows], metadata: dict[str, Any]) -
         import minari
         from minari.data_collector import EpisodeBuffer
     except ImportError as error:
-        raise ImportError(
-            f"{error.name} is missing, which saving a data set needs; "
-            "pip install 'retain-rl[minari]'"
-        ) from error
+        raise how_to_install(error, "retain-rl[minari]") from None
     made = [EpisodeBuffer(**_episode_of(rows)) for rows in episodes]
     # By default Minari stores images as JPEG, which changes them.
     return minari.create_dataset_from_buffers(

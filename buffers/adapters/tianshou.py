@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from buffers.adapters.infos import columns_in
+from buffers.adapters.missing import how_to_install
 from buffers.columns import Memory
 from buffers.episodes import episode_marks
 
@@ -18,10 +19,7 @@ try:
     from tianshou.data import Batch, ReplayBuffer, ReplayBufferManager, VectorReplayBuffer
     from tianshou.data.batch import create_value
 except ImportError as error:
-    raise ImportError(
-        f"{error.name} is missing, which buffers.adapters.tianshou needs; "
-        "pip install 'retain-rl[tianshou]'"
-    ) from error
+    raise how_to_install(error, "retain-rl[tianshou]") from None
 
 Added = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

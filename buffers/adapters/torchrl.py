@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from buffers.adapters.missing import how_to_install
 from buffers.adapters.slots import NOTHING, SLOT, Slots
 from buffers.columns import REQUIRED, Memory
 
@@ -28,10 +29,7 @@ try:
     from torchrl.data.replay_buffers.storages import Storage, TensorStorage
     from torchrl.data.replay_buffers.writers import Writer
 except ImportError as error:
-    raise ImportError(
-        f"{error.name} is missing, which buffers.adapters.torchrl needs; "
-        "pip install 'retain-rl[torchrl]'"
-    ) from error
+    raise how_to_install(error, "retain-rl[torchrl]") from None
 
 __all__ = ["KEYS", "NOTHING", "SLOT", "MemorySampler", "MemoryWriter"]
 

@@ -4,8 +4,16 @@ from copy import deepcopy
 import numpy as np
 import pytest
 
-from buffers import MEMORIES, Column, HybridBuffer, MixtureBuffer, ReplayBuffer, ReservoirBuffer
-from buffers.deal import turns
+from buffers import (
+    MEMORIES,
+    Column,
+    HybridBuffer,
+    MixtureBuffer,
+    ReplayBuffer,
+    ReservoirBuffer,
+    TaskBuffer,
+)
+from buffers.deal import DEALS, turns
 
 
 @pytest.fixture
@@ -29,6 +37,23 @@ def test_a_part_with_nothing_to_draw_leaves_its_share_to_the_others(parts, make_
     buffer.add(make_rows(0, 30))
     parts["new"].clear()
     assert set(buffer.sample(50).index % 2) == {1}
+
+
+def test_samples_of_many_sizes_are_not_all_remembered(parts, make_rows):
+    buffer = MixtureBuffer(parts, {"new": 0.5, "old": 0.5})
+    buffer.add(make_rows(0, 30))
+    for n in (*range(1, 60), 1):
+        assert len(buffer.sample(n).index) == n
+    assert len(buffer._dealer._deals) <= DEALS
+
+
+def test_what_cannot_be_drawn_from_says_why_of_every_part(shape, make_rows):
+    part = TaskBuffer(8, **shape)
+    buffer = MixtureBuffer({"task": part, "more": MixtureBuffer({"a": part}, {"a": 1})},
+                           {"task": 1, "more": 1})  # fmt: skip
+    buffer.add(make_rows(0, 3))
+    with pytest.raises(ValueError, match=r"^no row of an earlier task to sample; .* end_task\(\)$"):
+        buffer.sample(2)
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,12 @@ Rows of several steps: replay_buffer_kwargs={"n_steps": 3, "gamma": 0.99}, which
 by itself.
 """
 
+from buffers.adapters.missing import how_to_install
+
 try:
     from buffers.adapters.sb3.feedback import with_feedback
     from buffers.adapters.sb3.replay import MemoryReplayBuffer, MemorySamples
-except ModuleNotFoundError as error:
-    if error.name != "stable_baselines3":
-        raise
-    raise ImportError(
-        "this adapter needs Stable-Baselines3: pip install 'retain-rl[sb3]'"
-    ) from None
+except ImportError as error:
+    raise how_to_install(error, "retain-rl[sb3]") from None
 
 __all__ = ["MemoryReplayBuffer", "MemorySamples", "with_feedback"]

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from buffers.adapters.missing import how_to_install
+
 ROOT = Path(__file__).parents[3]
 
 MISSING = {
+    "stable_baselines3": "import buffers.adapters.sb3",
     "tianshou": "import buffers.adapters.tianshou",
     "torchrl": "import buffers.adapters.torchrl",
     "minari": """
@@ -19,6 +22,9 @@ row = np.zeros((1, 2))
 save_rows("x", {"state": row, "action": [0], "reward": [0.0], "next_state": row, "done": [False]})
 """,
 }
+
+
+EXTRAS = {name: name for name in MISSING} | {"stable_baselines3": "sb3"}
 
 
 @pytest.mark.parametrize("host", MISSING)
@@ -40,5 +46,9 @@ sys.modules["tensordict"] = types.SimpleNamespace(TensorDictBase=object)
     env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
     last = run.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"ImportError: {host} is missing")
-    assert last.endswith(f"pip install 'retain-rl[{host}]'")
+    assert last == f"ImportError: {host} is missing: pip install 'retain-rl[{EXTRAS[host]}]'"
+
+
+def test_a_host_that_is_there_and_broken_says_what_is_wrong_itself():
+    broken = ImportError("cannot import name 'Batch' from 'tianshou.data'", name="tianshou.data")
+    assert how_to_install(broken, "retain-rl[tianshou]") is broken
