@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from buffers import state as saved
-from buffers.columns import Column, checked_columns, checked_index
+from buffers.checks import checked_columns, checked_index
+from buffers.columns import Column
 from buffers.intake import Intake
 from buffers.layout import Batch
 from buffers.names import check_known

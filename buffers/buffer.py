@@ -1,7 +1,6 @@
 """The base of every buffer: two questions, `_admit` (what to keep) and `_draw` (what to draw)."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from os import PathLike
 from typing import Any, ClassVar, Required, TypedDict
 
@@ -9,9 +8,12 @@ import numpy as np
 
 from buffers.base import Kind, Seed, StoredRows
 from buffers.columns import Column, Columns, Sample, bounded, make_columns
+from buffers.draws import ones, uniform
 from buffers.layout import Batch
 from buffers.places import one_slot
 from buffers.rows import Rows
+
+_tuple = tuple.__new__
 
 
 class Common(TypedDict, total=False):
@@ -232,7 +234,7 @@ class Buffer(StoredRows):
 
     def _weigh(self, slots: np.ndarray) -> np.ndarray:
         """Importance weight of each row drawn, float32 [n]."""
-        return _ones(len(slots)).copy()  # a fifth of the time of np.ones
+        return ones(len(slots)).copy()  # a fifth of the time of np.ones
 
     def _corrects(self) -> bool:
         """Whether weights correct for uneven draws: `sample` then makes its largest 1."""
@@ -244,29 +246,3 @@ class Buffer(StoredRows):
 
     def _moved(self, kept: np.ndarray) -> None:
         """Take note that the row of slot kept[i] is in slot i now and all others are gone."""
-
-
-def uniform(rng: np.random.Generator, below: float, n: int) -> np.ndarray:
-    """Draw `n` whole numbers from 0 up to, but not including, `below`, int64 [n].
-
-    In half the time of `Generator.integers`; a number's probability is off by less than 2**-53.
-    """
-    drawn = rng.random(n)
-    drawn *= _scalar(below)
-    return drawn.astype(_INT64)
-
-
-_tuple = tuple.__new__
-_INT64 = np.dtype(np.int64)
-
-
-@lru_cache
-def _scalar(value: float) -> np.ndarray:
-    """The number as an array without axes: NumPy multiplies by it in half the time."""
-    return np.array(value, np.float64)
-
-
-@lru_cache
-def _ones(n: int) -> np.ndarray:
-    """To be copied."""
-    return np.ones(n, np.float32)

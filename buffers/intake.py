@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers.columns import REQUIRED, Column, check_names, checked_values, must_be_finite, row_count
+from buffers.checks import check_names, checked_values, must_be_finite, row_count
+from buffers.columns import REQUIRED, Column
 from buffers.layout import Layout
 from buffers.nested import flat, root
 from buffers.rows import Rows

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from buffers.columns import Column, Sample, must_be_finite
+from buffers.checks import must_be_finite
+from buffers.columns import Column, Sample
 from buffers.nested import nested
 
 Records = Sequence[np.ndarray]  # [rows] each; opaque, as NumPy copies structured ones by field

@@ -7,7 +7,6 @@ the pages belong to the kernel; against a power cut only a file system that keep
 would help.
 """
 
-import fcntl
 import json
 import os
 import weakref
@@ -22,13 +21,13 @@ from buffers.columns import Column
 from buffers.frame_file import FilePool, frame_file, mapped
 from buffers.frames import Frames
 from buffers.layout import Layout
+from buffers.memmap_folder import ABOUT, LOCK, check_about, locked, plain
 from buffers.places import last_writes
 from buffers.rows import Rows
 from buffers.storage import Storage
 
 VERSION = 1
-ABOUT = "about.json"
-HEAD_FILE, LOCK = "head.bin", "lock"
+HEAD_FILE = "head.bin"
 SEQUENCE, SEEN, ADDED = range(3)  # of each of the two commits at the head, the newer one counts
 TAG, UNSOUND, HEAD = 6, 7, 8
 TAGS = 2**31  # commits are told apart modulo this
@@ -63,12 +62,12 @@ class MemmapStorage(Storage):
     ) -> None:
         self.layout, self._folder = Layout(columns), Path(path)
         self._rearranged, self._whole, self._frames = False, None, None
-        about = {"version": VERSION, "kind": kind, "capacity": slots, "columns": _plain(columns)}
+        about = {"version": VERSION, "kind": kind, "capacity": slots, "columns": plain(columns)}
         self.reopened = (self._folder / ABOUT).exists()
         self._folder.mkdir(parents=True, exist_ok=True)
-        weakref.finalize(self, os.close, _locked(self._folder))
+        weakref.finalize(self, os.close, locked(self._folder))
         if self.reopened:
-            self._check(about)
+            check_about(self._folder, about)
             self._check_files(slots)
             self._map(slots)
             self._recover()
@@ -85,16 +84,6 @@ class MemmapStorage(Storage):
         """Rows that the buffer had seen, and added since the last clear, at the last commit."""
         commit = self._head[:TAG].reshape(2, -1)[self._sequence % 2]
         return int(commit[SEEN]), int(commit[ADDED])
-
-    def _check(self, about: Mapping[str, Any]) -> None:
-        """Raise ValueError unless the folder is what this buffer would have made."""
-        there = json.loads((self._folder / ABOUT).read_text())
-        for given, mine in ((there, about), (there.get("columns", {}), about["columns"])):
-            for name in sorted(given.keys() | mine.keys() - {"columns"}):
-                if name != "columns" and given.get(name) != mine.get(name):
-                    raise ValueError(
-                        f"{self._folder}: expected {name} {mine.get(name)}, found {given.get(name)}"
-                    )
 
     def _check_files(self, slots: int) -> None:
         """Raise ValueError unless the files are sound, and as long as they should be."""
@@ -264,22 +253,3 @@ class MemmapStorage(Storage):
         """Write the checked rows of `state` into `slots`; sound again with the next commit."""
         self._head[UNSOUND] = True
         super().load(slots, state)
-
-
-def _locked(folder: Path) -> int:
-    """Descriptor of a file that no one else has locked."""
-    guard = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(guard)
-        raise ValueError(f"{folder} is in use by another buffer") from None
-    return guard
-
-
-def _plain(columns: Mapping[str, Column]) -> dict[str, Any]:
-    """Columns as JSON has them."""
-    return {
-        k: [list(c.shape), np.dtype(c.dtype).str, c.fill, *([c.frames] if c.frames else [])]
-        for k, c in columns.items()
-    }

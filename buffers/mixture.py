@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer
-from buffers.columns import Column, Sample, bounded, checked_columns, checked_errors, checked_index
+from buffers.checks import checked_columns, checked_errors, checked_index
+from buffers.columns import Column, Sample, bounded
 from buffers.deal import Deal, Dealer
 from buffers.intake import Intake
 from buffers.layout import Batch, Layout

@@ -73,11 +73,15 @@ class NStep:
         Raises:
             ValueError: a column is missing, `discount` or of another shape than before.
         """
-        if self.n == 1 and active is None and self._is_known(rows):
-            return self._single(rows, active)
-        rows = self._checked(flat(rows))
-        if self.n == 1:
-            return self._single(rows, active)
+        if self.n > 1:
+            return self._windows(self._checked(flat(rows)), active, cut)
+        plain = active is None and self._is_known(rows)
+        return self._single(rows if plain else self._checked(flat(rows)), active)
+
+    def _windows(
+        self, rows: Mapping[str, np.ndarray], active: np.ndarray | None, cut: np.ndarray | None
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        """The rows of several steps that a step finishes."""
         active = np.ones(self.num_envs, bool) if active is None else np.asarray(active, bool)
         early = None
         if cut is not None and (open_cut := cut & active & (self._open > 0)).any():
@@ -231,6 +235,8 @@ class NStep:
         check_array(state, "return", self._return.shape, self._return.dtype)
         for name in ("oldest", "open"):
             check_array(state, name, (self.num_envs,), self._open.dtype)
+            if ((state[name] < 0) | (state[name] >= self.n)).any():
+                raise ValueError(f"state {name!r}: expected numbers from 0 to {self.n - 1}")
         if self._first and first:
             check_keys(first, self._first)
         for name, values in first.items():

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer, Common
-from buffers.columns import checked_errors
+from buffers.checks import checked_errors
 from buffers.priorities import Priorities, Proportional
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer

@@ -5,7 +5,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from buffers.columns import Column, check_names
+from buffers.checks import check_names
+from buffers.columns import Column
 from buffers.frames import Frames
 from buffers.layout import Batch, Layout, Records
 from buffers.memory import check_fits

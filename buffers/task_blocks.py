@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer, Common
-from buffers.columns import checked_errors
+from buffers.checks import checked_errors
 
 MakePart = Callable[..., Buffer]
 

@@ -6,7 +6,8 @@ from typing import Unpack
 
 import numpy as np
 
-from buffers.buffer import Buffer, Common, uniform
+from buffers.buffer import Buffer, Common
+from buffers.draws import uniform
 from buffers.places import somewhere
 from buffers.reservoir import ReservoirBuffer
 from buffers.rows import Rows, as_rows

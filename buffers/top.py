@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from buffers.buffer import Buffer, Common
-from buffers.columns import checked_errors
+from buffers.checks import checked_errors
 from buffers.places import last_writes
 from buffers.rows import Rows
 from buffers.state import check_array

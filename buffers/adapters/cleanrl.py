@@ -1,6 +1,6 @@
 """A memory under the interface of Stable-Baselines3's ReplayBuffer, for scripts in CleanRL's style.
 
-memory = HybridBuffer(10_000, **columns(envs.single_observation_space, envs.single_action_space))
+memory = ReservoirBuffer(10_000, **columns(envs.single_observation_space, envs.single_action_space))
 rb = ReplayBuffer(memory, device)
 rb.add(obs, real_next_obs, actions, rewards, terminations, infos)
 data = rb.sample(128)  # data.observations, data.actions, ...

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from buffers.adapters.missing import how_to_install
-from buffers.columns import REQUIRED, Memory, check_names
+from buffers.checks import check_names
+from buffers.columns import REQUIRED, Memory
 from buffers.nested import flat, nested, root
 
 if TYPE_CHECKING:

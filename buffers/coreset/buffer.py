@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from buffers import state as saved
 from buffers.buffer import Buffer, Common
-from buffers.columns import checked_errors
+from buffers.checks import checked_errors
 from buffers.coreset.features import Features, Source
 from buffers.coreset.reasons import Reason, Reasons
 from buffers.coreset.slots import Slots
@@ -257,27 +257,3 @@ class CoresetBuffer(Buffer):
         self._reasons.reset(self._slots.unused)
         self._reasons.load(self._slots.held, state)
         self._features.load(state)
-
-
-class HerdingBuffer(CoresetBuffer):
-    """A coreset whose mean is that of the stream; see `buffers.selection.herding`."""
-
-    _default = "herding"
-
-
-class CoverageBuffer(CoresetBuffer):
-    """A coreset of rows with few neighbours; see `buffers.selection.max_coverage`."""
-
-    _default = "coverage"
-
-
-class GradientBuffer(CoresetBuffer):
-    """A coreset of rows with unlike gradients; see `buffers.selection.gss_greedy`."""
-
-    _default = "gss"
-
-
-class FacilityBuffer(CoresetBuffer):
-    """A weighted coreset of rows near to all; see `buffers.selection.facility_location`."""
-
-    _default = "facility"

@@ -256,6 +256,8 @@ def test_a_state_of_the_beginning_empties_windows(assert_equal):
         {"other": 1},
         {"open": np.zeros(3, np.int64)},
         {"open": None},
+        {"open": np.array([0, 3])},
+        {"oldest": np.array([0, -1])},
         {"return": np.zeros((2, 3), np.float32)},
         {"first.state": np.zeros((2, 3, 1), np.float32)},
         {"first.state": np.zeros((2, 3, 2), np.float64)},

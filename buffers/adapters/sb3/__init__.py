@@ -23,7 +23,8 @@ from buffers.adapters.missing import how_to_install
 
 try:
     from buffers.adapters.sb3.feedback import with_feedback
-    from buffers.adapters.sb3.replay import MemoryReplayBuffer, MemorySamples
+    from buffers.adapters.sb3.replay import MemoryReplayBuffer
+    from buffers.adapters.sb3.samples import MemorySamples
 except ImportError as error:
     raise how_to_install(error, "retain-rl[sb3]") from None
 

@@ -1,7 +1,7 @@
 """Any memory as a `replay_buffer_class` of Stable-Baselines3."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,31 +14,12 @@ from buffers import Column, Memory
 from buffers.adapters.infos import timeouts
 from buffers.adapters.sb3.observations import Frames, observation_columns, packed
 from buffers.adapters.sb3.options import maker, refuse
+from buffers.adapters.sb3.samples import MemorySamples
 from buffers.adapters.sb3.steps import Steps
 from buffers.columns import make_columns, needs_of
 from buffers.episodes import episode_marks
 from buffers.intake import Intake
 from buffers.layout import Layout
-
-
-class MemorySamples(NamedTuple):
-    """What Stable-Baselines3 trains on, and what `with_feedback` needs beside it.
-
-    Attributes:
-        observations, actions, next_observations, dones, rewards, discounts: as of SB3's own
-            `ReplayBufferSamples`; `discounts` is None unless rows are of several steps.
-        weights: importance weights, [batch, 1]. SB3's own training steps do not read them.
-        index: where each row is stored, int64 [batch].
-    """
-
-    observations: Any
-    actions: Tensor
-    next_observations: Any
-    dones: Tensor
-    rewards: Tensor
-    discounts: Tensor | None
-    weights: Tensor
-    index: np.ndarray  # type: ignore[assignment]  # hides tuple.index, which no batch needs
 
 
 class MemoryReplayBuffer(ReplayBuffer):
