@@ -14,7 +14,7 @@ import torch
 import tyro
 from torch import nn
 
-from buffers import HybridBuffer
+from buffers import ReservoirBuffer
 from buffers.adapters.cleanrl import ReplayBuffer, columns
 
 
@@ -71,7 +71,7 @@ def train(args: Args) -> list[float]:
     spaces = envs.single_observation_space, envs.single_action_space
 
     # It was: rb = ReplayBuffer(args.buffer_size, *spaces, device, handle_timeout_termination=False)
-    rb = ReplayBuffer(HybridBuffer(args.buffer_size, seed=args.seed, **columns(*spaces)), device)
+    rb = ReplayBuffer(ReservoirBuffer(args.buffer_size, seed=args.seed, **columns(*spaces)), device)
 
     returns, running = [], np.zeros(args.num_envs)
     obs, _ = envs.reset(seed=args.seed)
