@@ -43,7 +43,8 @@ class Buffer(StoredRows):
             dict of columns. Rows are then added and drawn with dicts of arrays.
         action: shape and dtype of `action`.
         extra: further columns, such as `{"q": Column((4,))}`.
-        seed: whence every draw follows; a Generator is used as it is and may be shared.
+        seed: of the random generator that makes every draw; a Generator is used as it is and may be
+            shared.
         storage: "memory", or "memmap" for rows in files, more than memory holds. They outlive the
             process: the same buffer made again holds the rows of all adds that were complete, also
             after a crash, if it remembers nothing but rows (`_counters`); its random draws are

@@ -1,16 +1,16 @@
 """A uniform sample of whole episodes, however long each of them is."""
 
-import heapq
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
+from buffers.bottom_k import BottomK
 from buffers.buffer import Buffer, Common
 from buffers.columns import Column
 from buffers.rows import Rows, as_rows
 from buffers.running import RunningEpisodes
-from buffers.state import check_array, check_counters
+from buffers.saved import check_array, check_counters
 
 NO_SLOTS = np.zeros(0, np.int64)
 EPISODE_MARKS = ("episode", "last")  # the columns of `episode_marks`
@@ -38,7 +38,8 @@ class EpisodeReservoir(Buffer):
 
     Args:
         capacity: rows it can hold, of all kept episodes together.
-        common: `state, action, extra, seed`, as of `Buffer`; `extra` has a whole number `episode`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`. `extra` has a whole
+            number `episode`.
 
     Raises:
         ValueError: there is no column `episode` of one whole number per row.
@@ -67,11 +68,7 @@ class EpisodeReservoir(Buffer):
         self._running.clear()
         self._used[:] = False
         self._kept: dict[float, np.ndarray] = {}  # key -> slots of the episode's rows, in order
-        self._highest: list[tuple[float, int]] = []  # heap of (-key, rows) of the kept episodes
-        self._below = 1.0  # keys from here on were given up
-        self._held = 0  # rows of the kept episodes
-        self._lengths: set[int] = set()  # of all episodes so far that would fit
-        self._longest = 0
+        self._rule = BottomK({})
         self._ended = self._passed_over = 0
         self._batch = NO_SLOTS  # where the rows of the last batch waited
 
@@ -81,7 +78,7 @@ class EpisodeReservoir(Buffer):
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays, filled or not, those of waiting rows included."""
-        return super().nbytes + self._running.storage.nbytes
+        return super().nbytes + self._running.nbytes
 
     def _stored(self, slots: np.ndarray) -> np.ndarray:
         inside = (slots >= 0) & (slots < self._capacity)
@@ -107,7 +104,7 @@ class EpisodeReservoir(Buffer):
 
     def idle(self) -> str | None:
         """Say so if no episode that would fit was given up."""
-        if self._below < 1:
+        if self._rule.below < 1:
             return None
         long = f"; {self._passed_over:,} were longer than that" if self._passed_over else ""
         kept = f"{len(self._kept):,} of {self._ended:,} episodes that ended"
@@ -137,13 +134,17 @@ class EpisodeReservoir(Buffer):
             self._running.append(episode, slot, self._capacity)
             if ends:
                 self._end(self._running.end(episode), ended)
-        stored = np.full(len(self._running.storage), -1)
-        for key in ended.keys() & self._kept.keys():
-            stored[ended[key]] = self._kept[key]
         self.seen += len(waiting)
         self._added += len(waiting)
         self._batch = waiting
         self._commit()
+        return self._places(waiting, ended)
+
+    def _places(self, waiting: np.ndarray, ended: Mapping[float, np.ndarray]) -> np.ndarray:
+        """Where rows are that waited, -1 where they still do or were given up."""
+        stored = np.full(len(self._running.storage), -1)
+        for key in ended.keys() & self._kept.keys():
+            stored[ended[key]] = self._kept[key]
         return stored[waiting]
 
     def _end(self, waited: np.ndarray | None, ended: dict[float, np.ndarray]) -> None:
@@ -152,48 +153,35 @@ class EpisodeReservoir(Buffer):
         if waited is None:
             self._passed_over += 1
             return
-        key, rows = self._rng.random(), len(waited)
-        self._lengths.add(rows)
-        self._longest = max(self._longest, rows)
-        if key < self._below:
-            heapq.heappush(self._highest, (-key, rows))
-            self._held += rows
-        self._make_room(self._capacity)
-        if key < self._below:
-            self._kept[key] = slots = np.flatnonzero(~self._used)[:rows]
+        key = self._rng.random()
+        self._give_up(self._rule.offer(key, len(waited), self._capacity))
+        if key < self._rule.below:
+            self._kept[key] = slots = np.flatnonzero(~self._used)[: len(waited)]
             self._used[slots] = True
             self._storage.put(slots, self._running.storage.take(waited), self.seen)
             self._storage.born[slots] = self._running.storage.born[waited]
             ended[key] = waited
 
-    def _make_room(self, capacity: int) -> None:
-        """Give up episodes, those of the highest keys, until the rule holds."""
-        while self._highest:
-            all_fit = self._below == 1 and self._held <= capacity
-            if all_fit or self._held - self._highest[0][1] <= capacity - self._longest:
-                break
-            key, rows = heapq.heappop(self._highest)
-            self._below, self._held = -key, self._held - rows
-            self._used[self._kept.pop(-key, NO_SLOTS)] = False  # the newest has none yet
+    def _give_up(self, keys: Iterable[float]) -> None:
+        for key in keys:
+            self._used[self._kept.pop(key, NO_SLOTS)] = False  # the newest has none yet
 
     def _number(self, born: np.ndarray) -> None:
         self._running.number(self._batch, born)
 
     def _shrink(self, capacity: int) -> None:
         """Longer episodes go, then those of the highest keys."""
-        for key in [key for key, slots in self._kept.items() if len(slots) > capacity]:
-            self._used[self._kept.pop(key)] = False
-        self._lengths = {length for length in self._lengths if length <= capacity}
-        self._recount()
-        self._make_room(capacity)
+        self._give_up([key for key, slots in self._kept.items() if len(slots) > capacity])
+        self._follow(
+            {length for length in self._rule.lengths if length <= capacity}, self._rule.below
+        )
+        self._give_up(self._rule.make_room(capacity))
         super()._shrink(capacity)
 
-    def _recount(self) -> None:
-        """Derive what follows from the kept episodes and the lengths so far."""
-        self._highest = [(-key, len(slots)) for key, slots in self._kept.items()]
-        heapq.heapify(self._highest)
-        self._held = sum(rows for _, rows in self._highest)
-        self._longest = max(self._lengths, default=0)
+    def _follow(self, lengths: Iterable[int], below: float) -> None:
+        """Go on by the rule from the episodes that are kept."""
+        kept = {key: len(slots) for key, slots in self._kept.items()}
+        self._rule = BottomK(kept, lengths, below)
 
     def _keep(self, rows: int) -> np.ndarray:
         return self.rows()
@@ -212,8 +200,8 @@ class EpisodeReservoir(Buffer):
             "keys": np.array(list(self._kept), np.float64),
             "lengths": np.array([len(slots) for slots in kept], np.int64),
             "slots": np.concatenate([NO_SLOTS, *kept]),
-            "below": self._below,
-            "seen_lengths": np.array(sorted(self._lengths), np.int64),
+            "below": self._rule.below,
+            "seen_lengths": np.array(sorted(self._rule.lengths), np.int64),
             "ended": self._ended,
             "passed_over": self._passed_over,
             **self._running.save(),
@@ -244,8 +232,7 @@ class EpisodeReservoir(Buffer):
         slots = np.split(state["slots"].copy(), state["lengths"].cumsum())
         self._kept = dict(zip(state["keys"].tolist(), slots, strict=False))
         self._used[state["slots"]] = True
-        self._below, self._lengths = state["below"], set(state["seen_lengths"].tolist())
-        self._recount()
+        self._follow(state["seen_lengths"].tolist(), state["below"])
         self._ended, self._passed_over = state["ended"], state["passed_over"]
         self._running.load(state)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from buffers.frame_pool import FramePool
 from buffers.layout import Layout, Records
-from buffers.state import check_array
+from buffers.saved import check_array
 
 Columns = Mapping[str, np.ndarray]  # numbers [slots, frames] by column: all that are in use
 

@@ -33,7 +33,7 @@ class HybridBuffer(MixtureBuffer):
             that goes on for long is not only learnt from its newest rows.
         recent_kind: what holds the recent rows: `recent_kind(capacity, clear_at_switch=...,
             **common)`; by default a ring that is drawn uniformly.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from typing import Any, Union
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers import state as saved
+from buffers import saved
 from buffers.buffer import Buffer
 from buffers.checks import checked_columns, checked_errors, checked_index
 from buffers.columns import Column, Sample, bounded
@@ -14,9 +14,9 @@ from buffers.deal import Deal, Dealer
 from buffers.intake import Intake
 from buffers.layout import Batch, Layout
 from buffers.nested import flat, nested
+from buffers.packed import copied
 from buffers.places import NONE, nowhere
 from buffers.rows import Rows, as_rows
-from buffers.slots import copied
 from buffers.views import contents
 
 Part = Union[Buffer, "MixtureBuffer"]

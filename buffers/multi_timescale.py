@@ -10,7 +10,7 @@ import numpy as np
 
 from buffers.buffer import Buffer, Common
 from buffers.rows import Rows
-from buffers.state import check_array
+from buffers.saved import check_array
 
 
 class MultiTimescaleBuffer(Buffer):
@@ -37,7 +37,7 @@ class MultiTimescaleBuffer(Buffer):
         capacity: rows it can hold, in all sub-buffers.
         num_buffers: sub-buffers; the paper's 20 by default.
         beta: probability, from 0 to below 1, that a row goes on; the paper's 0.85 by default.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
     """
 
     def __init__(

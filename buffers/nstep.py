@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from buffers.nested import flat, nested, root
-from buffers.state import check_array, check_keys, check_settings
+from buffers.saved import check_array, check_keys, check_settings
 
 LAST = ("next_state", "done", "truncated")  # taken from a window's last step
 NEEDED = ("state", "action", "reward", *LAST)

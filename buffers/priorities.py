@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from buffers import state as saved
+from buffers import saved
 from buffers.sum_tree import SumTree
 
 UNIT = 2.0**-24  # priorities are whole multiples of it: their sums are exact

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers import state as saved
+from buffers import saved
 from buffers.buffer import Buffer, Common
 from buffers.checks import checked_errors
 from buffers.priorities import Priorities, Proportional

@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from buffers import state as saved
+from buffers import saved
 from buffers.prioritized import Options, Prioritized
 from buffers.replay import ReplayBuffer
 from buffers.sum_tree import last_of_each
@@ -37,8 +37,9 @@ class Ranks:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = (self._surprise, self._changed, self._rank, self._rank, self._ends)
-        return sum(values.nbytes for values in arrays)
+        arrays = (self._surprise, self._changed, self._rank, self._ends)
+        room = self._rank.nbytes  # of the order, once all slots are ranked
+        return room + sum(values.nbytes for values in arrays)
 
     def set(self, slots: np.ndarray, surprise: np.ndarray) -> None:
         """Take note of the surprise [n], 0 or more, of the rows in `slots` [n]; last wins."""

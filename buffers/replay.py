@@ -6,10 +6,7 @@ from typing import Unpack
 import numpy as np
 
 from buffers.buffer import Buffer, Common
-from buffers.columns import Column, Memory, Sample
 from buffers.rows import Rows
-
-__all__ = ["Column", "Memory", "ReplayBuffer", "Sample"]
 
 
 class ReplayBuffer(Buffer):
@@ -18,7 +15,7 @@ class ReplayBuffer(Buffer):
     Args:
         capacity: rows it can hold.
         clear_at_switch: whether `end_task` drops all rows.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from buffers.buffer import Buffer, Common
 from buffers.places import last_writes, nowhere
 from buffers.plan import Plan
 from buffers.rows import Rows
-from buffers.state import check_array
+from buffers.saved import check_array
 
 AHEAD = 2048  # rows to keep that are drawn at once
 FEW = 8  # rows to keep that are sooner looked at one by one
@@ -32,7 +32,7 @@ class ReservoirBuffer(Buffer):
 
     Args:
         capacity: rows it can hold.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
     """
 
     def __init__(self, capacity: int, **common: Unpack[Common]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from buffers.columns import Column
 from buffers.rows import Rows
-from buffers.state import check_array
+from buffers.saved import check_array
 from buffers.storage import Storage
 
 PREFIX = "running_"  # of the keys of a saved state
@@ -34,6 +34,12 @@ class RunningEpisodes:
 
     def __len__(self) -> int:
         return len(self.storage) - len(self._free)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows. Room for more does not count: how much there is depends on the past."""
+        row = self.storage.layout.stored.row_bytes + self.storage.born.itemsize
+        return len(self) * row
 
     def column(self, name: str) -> np.ndarray:
         """Copy a column of all rows, episode by episode."""

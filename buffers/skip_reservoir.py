@@ -20,7 +20,7 @@ class SkipReservoir(ReservoirBuffer):
 
     Args:
         capacity: rows it can hold.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
 
     Deviations: numbers for many kept rows are drawn at once, and W is kept as its logarithm. When
     it shrinks, W is drawn anew from its law given the rows offered so far, Beta(capacity,

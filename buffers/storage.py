@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from buffers.layout import Records
+from buffers.packed import PackedRows
 from buffers.places import last_writes, nowhere, somewhere
 from buffers.rows import Rows, as_rows
-from buffers.slots import Slots
 
 SPARSE = 4  # rows of which less than one in so many are written as they are, not packed first
 FULL = 1 << 15  # if they have more bytes than this, or are written one by one
 PACKED = 1 << 16  # bytes of rows that are packed before they are stored: still in the cache then
 
 
-class Storage(Slots):
+class Storage(PackedRows):
     """Rows in slots, and how they get there."""
 
     def block(self, first: int, slots: int) -> "Storage":

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers import state as saved
+from buffers import saved
 from buffers.buffer import Buffer, Common
 from buffers.checks import checked_errors
 
@@ -20,7 +20,7 @@ class TaskBlocks(Buffer):
         rows: rows of each task, or of all tasks together if `shared`.
         kind: what makes a task's buffer: `kind(capacity, **common)`.
         shared: whether `rows` is one budget for all tasks.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
     """
 
     def __init__(self, rows: int, kind: MakePart, shared: bool, **common: Unpack[Common]) -> None:

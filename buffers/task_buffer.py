@@ -27,7 +27,7 @@ class TaskBuffer(TaskBlocks):
         kind: what makes a task's buffer: `kind(capacity, **common)`.
         shared: whether `rows` is one budget for all tasks.
         draw_current: whether rows of the current task are drawn as well.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
     """
 
     _nothing_to_draw = "no row of an earlier task to sample; add another task or end_task()"

@@ -11,7 +11,7 @@ class TaskReservoir(TaskBuffer):
 
     Args:
         rows_per_task: rows kept of each task.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
     """
 
     def __init__(self, rows_per_task: int = 500, **common: Unpack[Common]) -> None:
@@ -26,7 +26,7 @@ class BalancedReservoir(TaskBuffer):
 
     Args:
         capacity: rows kept of all tasks together.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
     """
 
     def __init__(self, capacity: int, **common: Unpack[Common]) -> None:

@@ -15,7 +15,7 @@ from buffers.buffer import Buffer, Common
 from buffers.checks import checked_errors
 from buffers.places import last_writes
 from buffers.rows import Rows
-from buffers.state import check_array
+from buffers.saved import check_array
 
 LARGEST = np.finfo(np.float32).max  # beyond it is what nobody has been told of
 TIE = np.uint64(2**32 - 1)  # the bits of a key that decide between equal scores
@@ -133,7 +133,7 @@ class RewardBuffer(TopBuffer):
     Args:
         capacity: rows it can hold.
         by: the column whose absolute value counts, one number per row.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
 
     Raises:
         ValueError: there is no such column, or it has a shape.

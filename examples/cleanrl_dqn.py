@@ -14,7 +14,7 @@ import torch
 import tyro
 from torch import nn
 
-from buffers import ReservoirBuffer
+from buffers import HybridBuffer
 from buffers.adapters.cleanrl import ReplayBuffer, columns
 
 
@@ -71,7 +71,15 @@ def train(args: Args) -> list[float]:
     spaces = envs.single_observation_space, envs.single_action_space
 
     # It was: rb = ReplayBuffer(args.buffer_size, *spaces, device, handle_timeout_termination=False)
-    rb = ReplayBuffer(ReservoirBuffer(args.buffer_size, seed=args.seed, **columns(*spaces)), device)
+    # Half of each batch is recent; half is of all that was seen, as this task never ends.
+    memory = HybridBuffer(
+        args.buffer_size // 2,
+        rows_per_task=args.buffer_size // 2,
+        draw_current=True,
+        seed=args.seed,
+        **columns(*spaces),
+    )
+    rb = ReplayBuffer(memory, device)
 
     returns, running = [], np.zeros(args.num_envs)
     obs, _ = envs.reset(seed=args.seed)

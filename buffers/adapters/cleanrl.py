@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gymnasium import Space
 
 
-class Batch(NamedTuple):
+class Samples(NamedTuple):
     """Rows drawn from a memory, as tensors on the buffer's device.
 
     Attributes:
@@ -111,10 +111,10 @@ class ReplayBuffer:
         marks = episode_marks(ended | truncated, columns)
         self.memory.add(rows | columns_in(infos, columns) | marks)
 
-    def sample(self, batch_size: int) -> Batch:
+    def sample(self, batch_size: int) -> Samples:
         """Draw `batch_size` rows. Raises ValueError where the memory has none to draw."""
         data, index, weight = self.memory.sample(batch_size)
-        return Batch(
+        return Samples(
             observations=self._observations(data["state"]),
             actions=self._column(data["action"]),
             next_observations=self._observations(data["next_state"]),

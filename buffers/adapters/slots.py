@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from buffers import state as saved
+from buffers import saved
 from buffers.columns import Column, Memory
 from buffers.intake import Intake
 from buffers.layout import Layout
@@ -16,7 +16,7 @@ NOTHING = Column((0,))  # of a state or an action that the memory's rule does no
 SLOT = {"slot": Column((), np.int64)}
 
 
-class Slots:
+class SlotMap:
     """Gives the rows that a memory keeps slots of a storage, in the memory's column `slot`.
 
     Memories move rows, and hold some twice, so a row's index in the memory is no slot. A row goes

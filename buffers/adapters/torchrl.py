@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from buffers.adapters.missing import how_to_install
-from buffers.adapters.slots import NOTHING, SLOT, Slots
+from buffers.adapters.slots import NOTHING, SLOT, SlotMap
 from buffers.columns import REQUIRED, Memory
 
 try:
@@ -50,7 +50,7 @@ class MemoryWriter(Writer):
     """Writes into the storage what the memory keeps, and returns -1 for the rows that it drops.
 
     The data are TensorDicts. The storage is a TensorStorage, such as LazyTensorStorage or
-    LazyMemmapStorage, of one dimension, with more slots than the memory has rows: see `Slots`.
+    LazyMemmapStorage, of one dimension, with more slots than the memory has rows: see `SlotMap`.
     `len` of the replay buffer counts the slots ever used, `len(memory)` the rows kept.
 
     Args:
@@ -63,7 +63,7 @@ class MemoryWriter(Writer):
     def __init__(self, memory: Memory, keys: Mapping[str, NestedKey] | None = None) -> None:
         super().__init__()
         self.memory = memory
-        self.slots: Slots | None = None  # known with the storage
+        self.slots: SlotMap | None = None  # known with the storage
         self._keys = KEYS | dict(keys or {})
         self._write_count = 0  # TorchRL shows it as the buffer's `write_count`
 
@@ -77,7 +77,7 @@ class MemoryWriter(Writer):
             given = f"{type(storage).__name__} of {storage.ndim}"
             raise ValueError(f"storage: expected a TensorStorage of 1 dimension, given {given}")
         super().register_storage(storage)
-        self.slots = Slots(self.memory, storage.max_size)
+        self.slots = SlotMap(self.memory, storage.max_size)
 
     def add(self, data: TensorDictBase) -> int | None:
         """Offer one row to the memory; return its slot, None if it was dropped."""
@@ -91,7 +91,7 @@ class MemoryWriter(Writer):
             The slot of each row, int64 [n]; -1 where it was dropped or a later row took its place.
 
         Raises:
-            ValueError: as of `Slots.add`.
+            ValueError: as of `SlotMap.add`.
         """
         data = data.exclude("index")  # in another buffer
 
@@ -122,7 +122,7 @@ class MemoryWriter(Writer):
         for entity in self._storage._attached_entities_iter():
             entity.mark_update(slots)
 
-    def _slots(self) -> Slots:
+    def _slots(self) -> SlotMap:
         if self.slots is None:
             raise ValueError("the writer has no storage; give it to a replay buffer first")
         return self.slots
@@ -136,7 +136,7 @@ class MemoryWriter(Writer):
         return {"write_count": self._write_count} | self._slots().state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Become the saved writer; errors as of `Slots.load_state_dict`."""
+        """Become the saved writer; errors as of `SlotMap.load_state_dict`."""
         slots = {name: value for name, value in state_dict.items() if name != "write_count"}
         self._slots().load_state_dict(slots)
         self._write_count = state_dict["write_count"]

@@ -7,12 +7,12 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers import state as saved
+from buffers import saved
 from buffers.buffer import Buffer, Common
 from buffers.checks import checked_errors
 from buffers.coreset.features import Features, Source
 from buffers.coreset.reasons import Reason, Reasons
-from buffers.coreset.slots import Slots
+from buffers.coreset.slots import CoresetSlots
 from buffers.names import check_known
 from buffers.places import nowhere
 from buffers.rows import Rows, as_rows
@@ -45,7 +45,7 @@ class CoresetBuffer(Buffer):
         features: what rows are compared by: a column's name, or a function of rows to [n, d];
             otherwise states and actions, normalised. See `Features`. An error that the function
             raises ends `add` before the row that made the choice due.
-        common: `state, action, extra, seed`, as of `Buffer`.
+        common: `state, action, extra, seed, storage, path`; see `Buffer`.
 
     Raises:
         ValueError: no such selection, an unusable share, or no such column.
@@ -76,7 +76,7 @@ class CoresetBuffer(Buffer):
         self._staging, self._every = staging, every
         self._weighted = self.selection == "facility" if weighted is None else weighted
         self._features = Features(self.columns, features)
-        self._slots = Slots(capacity)
+        self._slots = CoresetSlots(capacity)
         self._reasons = Reasons(capacity)
         self._alone = self._as_in(CoresetBuffer, "_admit", "_put", "_room")
 

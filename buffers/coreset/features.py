@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from buffers import state as saved
+from buffers import saved
 from buffers.columns import Column
 from buffers.nested import flat, nested, root
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from buffers.state import check_array
+from buffers.saved import check_array
 
 # What holds of a row that was not chosen yet. An error that nobody has reported counts as 1: the
 # gradient then points where the features do.

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from buffers import state as saved
+from buffers import saved
 
 
-class Slots:
+class CoresetSlots:
     """The slots of a coreset, in the order of use: those of chosen rows, of new rows, free ones.
 
     Args:

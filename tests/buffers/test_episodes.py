@@ -119,7 +119,7 @@ def test_a_shrinking_memory_holds_all_episodes_that_fit_of_keys_below_a_bound(le
         number += 9
         buffer.shrink(capacity)
         fitting = {n: keys[n] for n in range(min(number, len(lengths))) if lengths[n] <= capacity}
-        assert set(held(buffer)) == {n for n, key in fitting.items() if key < buffer._below}
+        assert set(held(buffer)) == {n for n, key in fitting.items() if key < buffer._rule.below}
         assert len(buffer) <= capacity
         lengths = lengths[:number] + [n for n in lengths[number:] if n <= capacity]
         keys = dict(enumerate(keys_of(one_after_the_other(lengths), lengths, 30).values()))

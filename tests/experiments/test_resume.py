@@ -58,7 +58,11 @@ VARIANTS = {
         "recent_kind": "prioritized",
         "priority_alpha": 0.9,
     },
-    "revisit": {"envs": "retain/Recall:80,retain/RecallShifted:80,retain/Recall:80"},
+    "revisit": {
+        "envs": "retain/Recall:80,retain/RecallShifted:80,retain/Recall:80",
+        "memory": "episodes",
+        "rows_per_task": 20,
+    },
 }
 EVERYWHERE = (pytest.param("two members", marks=pytest.mark.slow), "one span")
 

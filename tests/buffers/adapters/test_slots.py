@@ -12,7 +12,7 @@ from buffers import (
     ReplayBuffer,
     ReservoirBuffer,
 )
-from buffers.adapters.slots import NOTHING, SLOT, Slots
+from buffers.adapters.slots import NOTHING, SLOT, SlotMap
 
 COMMON = {"state": NOTHING, "action": NOTHING, "extra": SLOT}
 EPISODES = COMMON | {"extra": SLOT | EpisodeReservoir.needs}
@@ -61,7 +61,7 @@ def rows(first, n, task=0):
 def test_the_storage_holds_every_row_that_the_memory_holds(make, batches, spare):
     memory = make()
     storage = np.full(20 + spare, -1.0)
-    slots, first = Slots(memory, len(storage)), 0
+    slots, first = SlotMap(memory, len(storage)), 0
     for number, n in enumerate(batches):
         given_rows = rows(first, n, task=number // 5)
         where = offer(slots, given_rows, storage)
@@ -78,7 +78,7 @@ def test_the_storage_holds_every_row_that_the_memory_holds(make, batches, spare)
 
 def test_slots_of_rows_that_wait_are_not_given_away():
     """Three environments, whose episodes of unlike lengths are kept only when they end."""
-    slots, rng = Slots(EpisodeReservoir(12, **EPISODES), 40), np.random.default_rng(0)
+    slots, rng = SlotMap(EpisodeReservoir(12, **EPISODES), 40), np.random.default_rng(0)
     storage = np.full(40, -1.0)
     for first in range(0, 600, 3):
         ended = {"episode": np.arange(3), "last": rng.random(3) < 0.3}
@@ -89,7 +89,7 @@ def test_slots_of_rows_that_wait_are_not_given_away():
 
 
 def test_a_memory_decides_the_same_whether_its_rows_come_at_once_or_one_by_one():
-    at_once, one_by_one = (Slots(ReservoirBuffer(8, **COMMON), 10) for _ in range(2))
+    at_once, one_by_one = (SlotMap(ReservoirBuffer(8, **COMMON), 10) for _ in range(2))
     where = offer(at_once, rows(0, 60))
     for i in range(60):
         offer(one_by_one, rows(i, 1))
@@ -99,7 +99,7 @@ def test_a_memory_decides_the_same_whether_its_rows_come_at_once_or_one_by_one()
 
 
 def test_a_batch_larger_than_the_storage_keeps_the_last_row_of_each_slot():
-    slots = Slots(ReplayBuffer(4, **COMMON), 6)
+    slots = SlotMap(ReplayBuffer(4, **COMMON), 6)
     where = offer(slots, rows(0, 15))
     held = slots.memory.read(slots.memory.rows())
     by_slot = dict(zip(held["slot"].tolist(), held["reward"].tolist(), strict=True))
@@ -108,7 +108,7 @@ def test_a_batch_larger_than_the_storage_keeps_the_last_row_of_each_slot():
 
 
 def test_a_dropped_row_uses_up_no_slot():
-    slots = Slots(ReservoirBuffer(4, **COMMON), 1000)
+    slots = SlotMap(ReservoirBuffer(4, **COMMON), 1000)
     where = np.concatenate([offer(slots, rows(first, 10)) for first in range(0, 300, 10)])
     kept = where[where >= 0]
     assert len(kept) < 100
@@ -117,7 +117,7 @@ def test_a_dropped_row_uses_up_no_slot():
 
 
 def test_errors_go_to_the_row_that_is_in_the_slot_and_not_to_one_that_is_gone():
-    slots = Slots(Remembering(3, **COMMON), 8)
+    slots = SlotMap(Remembering(3, **COMMON), 8)
     first = offer(slots, rows(0, 3))
     offer(slots, rows(3, 1))  # takes the place of row 0
     slots.feedback(np.append(first, -1), np.array([0.5, 1.5, 2.5, 9.0]))
@@ -125,7 +125,7 @@ def test_errors_go_to_the_row_that_is_in_the_slot_and_not_to_one_that_is_gone():
 
 
 def test_errors_of_rows_that_shrinking_took_away_are_left_out():
-    slots = Slots(Remembering(6, **COMMON), 8)
+    slots = SlotMap(Remembering(6, **COMMON), 8)
     where = offer(slots, rows(0, 6))
     slots.memory.shrink(2)  # rows 4 and 5 stay, at 0 and 1
     slots.feedback(where, np.arange(6.0))
@@ -136,7 +136,7 @@ def test_errors_of_rows_that_shrinking_took_away_are_left_out():
 
 
 def test_a_saved_state_goes_on_as_the_original():
-    original, copy = (Slots(HybridBuffer(5, rows_per_task=3, **COMMON), 12) for _ in range(2))
+    original, copy = (SlotMap(HybridBuffer(5, rows_per_task=3, **COMMON), 12) for _ in range(2))
     offer(original, rows(0, 40))
     copy.load_state_dict(original.state_dict())
     for first in range(40, 90, 5):
@@ -147,15 +147,15 @@ def test_a_saved_state_goes_on_as_the_original():
 
 def test_a_memory_or_state_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="extra=SLOT"):
-        Slots(ReplayBuffer(4, state=NOTHING), 9)
+        SlotMap(ReplayBuffer(4, state=NOTHING), 9)
     with pytest.raises(ValueError, match="4 slots: expected more than the 4 rows"):
-        Slots(ReplayBuffer(4, **COMMON), 4)
-    slots, other = Slots(ReplayBuffer(4, **COMMON), 6), Slots(ReplayBuffer(4, **COMMON), 7)
+        SlotMap(ReplayBuffer(4, **COMMON), 4)
+    slots, other = SlotMap(ReplayBuffer(4, **COMMON), 6), SlotMap(ReplayBuffer(4, **COMMON), 7)
     offer(other, rows(0, 3))
     with pytest.raises(ValueError, match="'row'"):
         slots.load_state_dict(other.state_dict())
     assert len(slots.memory) == 0
-    hybrid = Slots(HybridBuffer(2, rows_per_task=2, **COMMON), 5)
+    hybrid = SlotMap(HybridBuffer(2, rows_per_task=2, **COMMON), 5)
     offer(hybrid, rows(0, 3, task=0))
     with pytest.raises(ValueError, match="5 slots: all are in use"):
         for task in range(1, 9):

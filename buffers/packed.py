@@ -11,10 +11,10 @@ from buffers.frames import Frames
 from buffers.layout import Batch, Layout, Records
 from buffers.memory import check_fits
 from buffers.rows import opaque_rows
-from buffers.state import check_array
+from buffers.saved import check_array
 
 
-class Slots:
+class PackedRows:
     """Rows in slots.
 
     Attributes:
