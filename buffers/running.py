@@ -37,7 +37,7 @@ class RunningEpisodes:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows. Room for more does not count: how much there is depends on the past."""
+        """Bytes of the rows; not of the room for more, which depends on what was before."""
         row = self.storage.layout.stored.row_bytes + self.storage.born.itemsize
         return len(self) * row
 
