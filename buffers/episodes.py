@@ -8,6 +8,7 @@ import numpy as np
 from buffers.bottom_k import BottomK
 from buffers.buffer import Buffer, Common
 from buffers.columns import Column
+from buffers.places import nowhere
 from buffers.rows import Rows, as_rows
 from buffers.running import RunningEpisodes
 from buffers.saved import check_array, check_counters
@@ -138,7 +139,7 @@ class EpisodeReservoir(Buffer):
         self._added += len(waiting)
         self._batch = waiting
         self._commit()
-        return self._places(waiting, ended)
+        return self._places(waiting, ended) if ended else nowhere(rows.n)
 
     def _places(self, waiting: np.ndarray, ended: Mapping[float, np.ndarray]) -> np.ndarray:
         """Where rows are that waited, -1 where they still do or were given up."""
