@@ -71,14 +71,8 @@ def train(args: Args) -> list[float]:
     spaces = envs.single_observation_space, envs.single_action_space
 
     # It was: rb = ReplayBuffer(args.buffer_size, *spaces, device, handle_timeout_termination=False)
-    # Half of each batch is recent; half is of all that was seen, as this task never ends.
-    memory = HybridBuffer(
-        args.buffer_size // 2,
-        rows_per_task=args.buffer_size // 2,
-        draw_current=True,
-        seed=args.seed,
-        **columns(*spaces),
-    )
+    # The newest rows until `memory.end_task()` is called; from then on rows of earlier tasks too.
+    memory = HybridBuffer(args.buffer_size, seed=args.seed, **columns(*spaces))
     rb = ReplayBuffer(memory, device)
 
     returns, running = [], np.zeros(args.num_envs)
