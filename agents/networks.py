@@ -3,8 +3,8 @@
 A network is any module with `forward(obs [batch, *shape], task [batch]) -> [batch, actions]`, or
 `[batch, actions, atoms]` where it predicts a distribution of returns. What it says of a row depends
 on no other row, and it uses the weights of PyTorch's layers by calling these. To add one: write it,
-and add a line to NETWORKS. If it has `features(obs, task) -> [batch, numbers]`, what its last layer
-sees, coresets can compare rows by that.
+add a line to NETWORKS, and its name to FOR_IMAGES if it takes images. If it has `features(obs,
+task) -> [batch, numbers]`, what its last layer sees, coresets can compare rows by that.
 """
 
 from collections.abc import Callable
@@ -180,3 +180,4 @@ NETWORKS: dict[str, Callable[[NetworkSpec], nn.Module]] = {
     "mlp": lambda spec: QNetwork(spec, MLP(spec)),
     "cnn": lambda spec: QNetwork(spec, CNN(spec)),
 }
+FOR_IMAGES = {"cnn"}  # names of networks that take [channels, height, width]; others take vectors

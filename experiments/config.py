@@ -190,13 +190,15 @@ class Config(Flags):
 
         Args:
             other: What decided it, as of `deciding`; a field that it lacks, of a later version, has
-                its default, with which nothing changed.
+                its default, with which nothing changed. Its device may be another one: states are
+                the same on all.
 
         Raises:
             ValueError: Names what differs.
         """
         mine, other = self.deciding(), Config().deciding() | other
-        for name in sorted((mine.keys() | other.keys()) - {"processes"}):  # each is a run of one
+        # Each process has a run of one.
+        for name in sorted((mine.keys() | other.keys()) - {"device", "processes"}):
             if mine.get(name) != other.get(name):
                 raise ValueError(
                     f"the checkpoint is of another configuration: its {name} is "

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 
+from agents import FOR_IMAGES
 from buffers import BUFFERS, ReplayBuffer
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
@@ -76,6 +77,11 @@ def resumed_run(config: Config) -> Run:
         run.load_state_dict(state)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is of another version: {error}") from None
+    was, now = state["config"].get("device"), run.config.device
+    if {was, now} == {"cpu", "cuda"}:
+        LOG.warning(
+            "%s was made on %s; the run goes on on %s, with other last bits", path, was, now
+        )
     return run
 
 
@@ -92,13 +98,16 @@ def find_run(name: str, logdir: str) -> Path:
 
 
 def load_config(folder: Path) -> Config:
-    """The configuration that a run was started with.
+    """The configuration that a run was started with; on the CPU where PyTorch finds no GPU.
 
     Raises:
         ValueError: config.json is damaged, or of another version.
     """
     try:
-        return Config.from_json(json.loads((folder / "config.json").read_text()))
+        values = json.loads((folder / "config.json").read_text())
+        if not torch.cuda.is_available() and isinstance(values, dict):
+            values |= {"device": "cpu"}
+        return Config.from_json(values)
     except (json.JSONDecodeError, TypeError, KeyError) as error:
         raise ValueError(f"{folder / 'config.json'} cannot be read: {error}") from None
 
@@ -162,7 +171,7 @@ def _processes(config: Config, device: str) -> int:
 
 def _device(config: Config) -> Literal["cpu", "cuda"]:
     """What `auto` stands for: small networks are faster without the way to a GPU and back."""
-    pays = config.network == "cnn" and config.agent == "dqn"
+    pays = config.network in FOR_IMAGES and config.agent == "dqn"
     return "cuda" if pays and torch.cuda.is_available() else "cpu"
 
 

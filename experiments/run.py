@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from agents import AGENTS, Agent, unlike
+from agents import AGENTS, FOR_IMAGES, Agent, unlike
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
@@ -196,7 +196,7 @@ class Run:
         return f"environments, {count} at a time: {', '.join(found)}"
 
     def _check_network(self) -> None:
-        if (self.config.network == "cnn") != self.space.is_image:
+        if (self.config.network in FOR_IMAGES) != self.space.is_image:
             fitting = "cnn" if self.space.is_image else "mlp"
             shown = "images" if self.space.is_image else "vectors"
             raise ValueError(f"{self.config.envs} shows {shown}: use --network {fitting}")

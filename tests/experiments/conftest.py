@@ -160,6 +160,16 @@ def make_run(config, tmp_path) -> Callable[..., Run]:
     return lambda **changes: Run(config(**changes), tmp_path / "nothing")
 
 
+class Pixels(gym.Env):
+    """Shows a picture."""
+
+    observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    action_space = gym.spaces.Discrete(2)
+
+
+gym.register("test/Pixels-v0", Pixels)
+
+
 FAULTY = """
 import gymnasium as gym
 import numpy as np
