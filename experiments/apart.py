@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from envs.errors import one_line
 from experiments.joined import MEMBERS, Joined
 from experiments.monitor import Stopped, end_stage, how_to_go_on, interrupts
 from experiments.part import Ended
@@ -85,7 +86,7 @@ class Follower:
             self.take(number, message)
         except (OSError, MemoryError) as error:
             self._failed = True
-            return Ended(str(error))
+            return Ended(one_line(error))
         return None
 
     def take(self, number: int, message: Report | str) -> None:

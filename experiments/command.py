@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from envs import NonFiniteData, WorkerCrash
+from envs.errors import one_line
 from experiments.config import Config, Flags
 from experiments.replay import evaluate_run, film_run, print_scores
 from experiments.screen import Screen, print_outcome
@@ -35,7 +36,7 @@ def run_command(command: Callable[[], None]) -> int:
         print("stopped at once; the last checkpoint holds: --resume goes on", file=sys.stderr)
         return 130
     except (ValueError, OSError, NonFiniteData, WorkerCrash) as error:
-        print("error:", *str(error).split(), file=sys.stderr)  # one line, whatever it says
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

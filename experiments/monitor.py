@@ -14,6 +14,7 @@ import numpy as np
 
 from agents import NonFiniteLoss
 from envs import NonFiniteData, WorkerCrash
+from envs.errors import one_line
 from experiments.activity import idle_methods
 from experiments.loop import end_task, learn_task, start_task
 from experiments.run import Run
@@ -95,9 +96,9 @@ class Monitor:
         except NonFiniteLoss as error:
             raise self._stopped(f"{error}: {CURE}") from error
         except (NonFiniteData, WorkerCrash) as error:
-            raise self._stopped(str(error)) from error
+            raise self._stopped(one_line(error)) from error
         except (OSError, MemoryError) as error:
-            raise Stopped(str(error), how_to_go_on(run)) from error
+            raise Stopped(one_line(error), how_to_go_on(run)) from error
         return write_summary(run)
 
     def look(self, run: Run) -> None:

@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 
 from envs import parse_sequence
+from envs.errors import one_line
 from experiments.checkpoint import checkpoint_files
 from experiments.config import Config
 from experiments.folders import new_run, resumed_run
@@ -97,7 +98,7 @@ def _trained(config: Config, folder: Path, tell: Tell, first: bool) -> Ended:
     try:
         run = _made(config, folder, Words(tell))
     except (ValueError, OSError, MemoryError) as error:  # later, one is a mistake of ours
-        return Ended(str(error), saved=False)
+        return Ended(one_line(error), saved=False)
     torch.set_num_threads(int(run.config.threads))
     reporter = Reporter(tell, first)
     monitor = Monitor(run, reporter, Screen(Console(quiet=True, force_terminal=False)))

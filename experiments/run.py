@@ -10,6 +10,7 @@ import numpy as np
 from agents import AGENTS, FOR_IMAGES, Agent, unlike
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
+from envs.errors import one_line
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
 from experiments.clock import Clock
 from experiments.compiling import compiles, compiles_acting
@@ -181,7 +182,7 @@ class Run:
         except (MemoryError, RuntimeError) as error:  # PyTorch has no name for its own
             if isinstance(error, RuntimeError) and "alloc" not in str(error):
                 raise
-            reason = str(error).rpartition("Allocator: ")[2]
+            reason = one_line(error).rpartition("Allocator: ")[2]
             raise ValueError(f"the agent does not fit into memory: {reason}") from error
 
     @property

@@ -204,6 +204,15 @@ def test_a_full_disk_here_lets_the_parts_save_what_they_have(config, monkeypatch
     assert all(0 < load_newest(folder)[1]["clock"]["step"] < 400_000 for folder in folders)
 
 
+def test_what_cannot_be_shown_is_told_whatever_the_error_says(config, monkeypatch):
+    def full(follower, number, message):
+        raise MemoryError
+
+    monkeypatch.setattr(Follower, "take", full)
+    follower = Follower(new_run(config(**SHORT, processes=2)), Screen())
+    assert follower.try_take(0, "words") == Ended("MemoryError")
+
+
 HELD = """
 from pathlib import Path
 from experiments import Config
@@ -313,6 +322,16 @@ def last_word(config, tmp_path) -> Ended:
     mine.send(None)
     listener.join()
     return heard[-1]
+
+
+def test_a_part_that_cannot_be_made_says_so_whatever_the_error_says(
+    config, tmp_path, monkeypatch, signals
+):
+    def full(run):
+        raise MemoryError
+
+    monkeypatch.setattr(Run, "save", full)
+    assert last_word(config(**SHORT, name="0-2"), tmp_path) == Ended("MemoryError", saved=False)
 
 
 @pytest.mark.parametrize("fits", [0, 1, 99])
