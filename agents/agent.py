@@ -39,6 +39,8 @@ class Agent(Protocol):
     @property
     def needs_q(self) -> bool: ...  # noqa: D102
     @property
+    def num_parameters(self) -> int: ...  # noqa: D102
+    @property
     def nbytes(self) -> int: ...  # noqa: D102
     @property
     def compiled(self) -> bool: ...  # noqa: D102

@@ -62,6 +62,11 @@ class DQN:
         return any(method.needs_q for method in self.methods)
 
     @property
+    def num_parameters(self) -> int:
+        """Weights of the networks of all members."""
+        return self.state["theta"].numel()
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the learner's state; an update has two of them at a time."""
         return sum(tensor.nbytes for tensor in self.state.values())

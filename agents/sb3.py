@@ -99,6 +99,11 @@ class SB3Agent:
         self._models = [Model(name, space, options, rng) for rng in rngs]
 
     @property
+    def num_parameters(self) -> int:
+        """Weights of the networks of all members."""
+        return sum(model.num_parameters for model in self._models)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all networks; Adam's moments will come to as many again."""
         weights = (array for saved in self._save() for array in saved["weights"].values())

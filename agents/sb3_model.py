@@ -82,6 +82,11 @@ class Model:
         self._target.load_state_dict(self._online.state_dict())
 
     @property
+    def num_parameters(self) -> int:
+        """Weights of the network, without those of the target."""
+        return sum(parameter.numel() for parameter in self._online.parameters())
+
+    @property
     def optimizer(self) -> torch.optim.Optimizer:
         """Adam, of SB3's policy."""
         return self._model.policy.optimizer

@@ -113,7 +113,8 @@ class RunOptions:
     name: str | None = None
     """Folder of this run inside `logdir`; by default made from what is trained."""
     resume: str | None = None
-    """Run to go on with: its name in `logdir`, or its folder."""
+    """Run to go on with: its name in `logdir`, or its folder. It goes on as it was started: a flag
+    that says something else is refused, but for one at its default, which counts as not given."""
     overwrite: bool = False
     """Replace a run that has this name."""
 

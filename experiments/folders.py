@@ -214,7 +214,7 @@ def _names(config: Config) -> Iterator[str]:
 
 
 def _check_flags(config: Config, saved: Config, folder: Path) -> None:
-    """A flag that is given must be what the run was started with."""
+    """A flag must be what the run was started with; one at its default counts as not given."""
     if config.name is not None or config.overwrite:
         raise ValueError("--resume goes on with a run as it is: leave --name and --overwrite out")
     for field in dataclasses.fields(Config):

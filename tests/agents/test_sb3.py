@@ -201,6 +201,13 @@ def test_images_go_through_sb3s_network(make, rows, learn):
 
 
 @both
+def test_an_agent_says_how_many_weights_its_networks_have(make, name):
+    one, two = make(name), make(name, seeds=(0, 1))
+    assert two.num_parameters == 2 * one.num_parameters
+    assert one.nbytes == 16 * one.num_parameters  # with the target, and Adam's two moments
+
+
+@both
 def test_images_too_small_for_it_are_refused(make, name):
     with pytest.raises(ValueError, match="images of 8x8 are too small"):
         make(name, shape=(3, 8, 8), dtype=np.uint8)
