@@ -4,7 +4,9 @@ Source: Farajtabar et al. 2020 (arXiv 1910.07104), algorithm 1, with the gradien
 sample (OGD-GTL): there the true class's logit, here Q(s, a) of the stored action.
 Deviations: by default the step is projected, not the gradient. With the paper's plain SGD that is
 the same; Adam's step of a projected gradient is not orthogonal to anything. The basis has room for
-`rows` directions per task; once it is full, as after a revisit, no more are taken.
+`rows` directions per task; once it is full, as after a revisit, no more are taken. The projected
+step is the last one to be made, after the pulls of other methods, which must not undo it: SI and
+RWalk measure the step before it.
 """
 
 from typing import Any, Literal

@@ -6,7 +6,8 @@ their c = strength / 2.
 The step is the measured one, after Adam and every pull of methods named before, and the gradient
 is that of the data alone, before clipping. Deviations: each task's importance is divided by its
 mean over the weights that have any (`normalize=false`: as it is); the loss is a bootstrapped one,
-whose targets move, so that the sum is the drop of no fixed function.
+whose targets move, so that the sum is the drop of no fixed function. Beside `ogd:project=step`,
+which acts afterwards, the measured step still has the part that OGD takes back.
 """
 
 import torch
