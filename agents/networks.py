@@ -4,7 +4,8 @@ A network is any module with `forward(obs [batch, *shape], task [batch]) -> [bat
 `[batch, actions, atoms]` where it predicts a distribution of returns. What it says of a row depends
 on no other row, and it uses the weights of PyTorch's layers by calling these. To add one: write it,
 add a line to NETWORKS, and its name to FOR_IMAGES if it takes images. If it has `features(obs,
-task) -> [batch, numbers]`, what its last layer sees, coresets can compare rows by that.
+task) -> [batch, numbers]`, what its last layer sees, coresets can compare rows by that. If it names
+its last layers in `output_layers`, methods that are for hidden layers leave them alone.
 """
 
 from collections.abc import Callable
@@ -112,6 +113,8 @@ def _dense(spec: NetworkSpec, sizes: list[int]) -> nn.Sequential:
 
 class QNetwork(nn.Module):
     """A torso with one head, a head per task, or the task as a further input."""
+
+    output_layers = ("advantage", "value")
 
     def __init__(self, spec: NetworkSpec, torso: MLP | CNN) -> None:
         super().__init__()
