@@ -72,7 +72,7 @@ class DQN:
         return sum(tensor.nbytes for tensor in self.state.values())
 
     def compile(self, acting: bool = False) -> None:
-        """Compiles the update at its first call: some ten seconds, then twice as fast.
+        """Compiles the update at its first call, in some ten seconds; see docs/performance.md.
 
         Args:
             acting: Whether to compile also what is done at every step: some ten seconds more.
@@ -177,8 +177,8 @@ class DQN:
         noise = self._noise.draw(3 * steps)
         then = None if self._noise.size else then  # acting draws noise of its own
         given = data, weight, noise, lr
-        state, td_error, sums, info, best = self._engine.update(self.state, *given, then)
-        check(self.learner, self.state, state, sums, info, given)
+        state, td_error, health, info, best = self._engine.update(self.state, *given, then)
+        check(self.learner, self.state, state, health, info, given)
         self.state = state
         self._foreseen = (state, then, best)
         return td_error, info
@@ -192,7 +192,7 @@ class DQN:
         self._engine.rehearse(self.state, data)
 
     def outlook(self, data: Mapping[str, np.ndarray], tasks: int) -> Outlook:
-        """Losses and gradients of several tasks' rows, `[members, tasks * n, ...]`; see there."""
+        """Losses and gradients of several tasks' rows; see `agents.interference.outlook`."""
         return outlook(self.learner, self.state, self._silent(data), tasks)
 
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:

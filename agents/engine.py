@@ -86,8 +86,9 @@ class Engine:
                 network without noise.
 
         Returns:
-            The new state; the TD error of each row; each member's largest loss and the sum of its
-            weights, `[2, members]`; numbers to look at, of the last step; and what `best` would now
+            The new state; the TD error of each row; the health of each member, `[2, members]`: the
+            largest |loss + length of the gradient| of its steps, and the sum of its weights, finite
+            numbers if all is well; numbers to look at, of the last step; and what `best` would now
             say of the observations, in the same call.
         """
         calls = self._round.of(data, weight, noise, lr)
@@ -98,12 +99,12 @@ class Engine:
             state, result, *chosen = self._update(state, call, *last)
             errors.append(array_of(result["td_error"]))
             numbers.append(array_of(result["info"]))
-        sums, shown = numbers[-1][:2], numbers[-1][2:]
+        health, shown = numbers[-1][:2], numbers[-1][2:]
         if len(calls) > 1:
-            sums[0] = np.max([each[0] for each in numbers], axis=0)
+            health[0] = np.max([each[0] for each in numbers], axis=0)
         action = array_of(chosen[0]["action"]) if chosen else None
         td_error = errors[0] if len(errors) == 1 else np.concatenate(errors, axis=1)
-        return state, td_error, sums, Readings(self._named, shown), action
+        return state, td_error, health, Readings(self._named, shown), action
 
     def rehearse(self, state: LearnerState, data: Mapping[str, np.ndarray]) -> None:
         """One gradient step, neither recorded nor kept."""
@@ -145,15 +146,14 @@ class Engine:
     def _steps(self, state: Tree, call: Tree, *seen: Tree) -> tuple[Tree, ...]:
         """Some gradient steps, and the best actions for what is seen after them.
 
-        The numbers to look at are one tensor, `[numbers, members]`, after the largest loss and the
-        sum of the weights.
+        The numbers to look at are one tensor, `[numbers, members]`, whose first two are the health.
         """
-        errors, losses = [], []
+        errors, sizes = [], []
         for batch in minibatches(call):
             state, info = self.learner.update(state, batch)
             errors.append(info.pop("td_error"))
-            losses.append(info["loss"] + info["gradient_norm"])
-        largest, weights = torch.stack(losses).abs().amax(0), state["theta"].sum(1)
+            sizes.append(info["loss"] + info["gradient_norm"])
+        largest, weights = torch.stack(sizes).abs().amax(0), state["theta"].sum(1)
         info["td_error"] = errors[-1].abs().mean(1)
         self._named = tuple(info)
         td_error = errors[0] if len(errors) == 1 else torch.cat(errors, 1)

@@ -96,7 +96,7 @@ def output_gradients(model: Model, theta: Tensor, samples: Batch, rows: int) -> 
     """Gradients of Q(s, a) at up to `rows` of the samples, evenly spread, [rows, parameters]."""
     size = len(samples["action"])
     picked = torch.linspace(0, size - 1, min(rows, size)).long()
-    few = {name: samples[name][picked] for name in ("seen", "task", "action")}
+    few = {name: samples[name][picked] for name in ("inputs", "task", "action")}
     few["noise"] = samples["noise"]
 
     def chosen(point: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ def old_gradient(model: Model, theta: Tensor, batch: Batch) -> Tensor:
 def task_gradients(model: Model, theta: Tensor, batch: Batch) -> Tensor:
     """Gradient of the mean TD loss of each other task's rows, [tasks - 1, parameters].
 
-    The running task is left out, the others go by index. Zero for a task that has no rows in the
+    The current task is left out, the others go by index. Zero for a task that has no rows in the
     batch, and where there is no other task, of one that does not exist.
     """
     other = torch.arange(max(model.num_tasks - 1, 1), device=theta.device)
-    other = other + (other >= batch["running"][0])
+    other = other + (other >= batch["current_task"][0])
     return _gradients(model, theta, batch, batch["task"] == other[:, None])
 
 

@@ -16,6 +16,7 @@ from agents.methods import METHODS
 from agents.networks import NETWORKS
 from agents.recording import Recording
 from agents.round import Round, whole_numbers
+from agents.switch import at_switch
 
 META = torch.device("meta")
 SHAPES = {"mlp": (3,), "cnn": (2, 5, 5)}
@@ -117,7 +118,8 @@ def test_a_switch_of_tasks_stays_on_the_learners_device(engine, rows, methods, n
     noise = torch.zeros(made.members, 3, 0, device=META)
     samples = whole_numbers(made.tensors(data)) | {"noise": noise}
     state, samples = member_of(state, 0), member_of(samples, 0)  # one after the other
-    started = made.learner.start_task(made.learner.end_task(state, samples))
+    ended = at_switch(made.learner, "end_task", state, samples)
+    started = at_switch(made.learner, "start_task", ended)
     assert places([started]) == {(name, META) for name in state}
 
 
