@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from agents.learner import Batch, Learner, LearnerState
-from agents.round import Round, minibatches
+from agents.tensors import BatchTensors, minibatches
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -48,7 +48,7 @@ def check(
     good = good_members({**info, "loss": health[0]}, after)
     if good.all():
         return
-    batches = (minibatches(call)[0] for call in Round(before["theta"].device).of(*given))
+    batches = (minibatches(call)[0] for call in BatchTensors(before["theta"].device).of(*given))
     what, members = spoiler(learner, before, batches), np.flatnonzero(~good).tolist()
     raise NonFiniteLoss(f"{what} became NaN or infinite in member {members}")
 

@@ -22,8 +22,8 @@ from agents.members import each_member, member_of
 from agents.noise import Noise
 from agents.options import DQNOptions
 from agents.readings import Readings
-from agents.round import whole_numbers
 from agents.saving import arrays_of, check_saved, tensors_of
+from agents.tensors import whole_numbers
 
 
 class DQN:

@@ -13,7 +13,7 @@ from agents.learner import Learner, LearnerState
 from agents.members import each_member
 from agents.readings import Readings
 from agents.recording import Tree
-from agents.round import Look, Round, array_of, minibatches
+from agents.tensors import BatchTensors, ObservationTensors, array_of, minibatches
 from agents.transfer import transfer
 
 # Gradient steps in one call, where calling takes long beside computing: each lengthens compiling.
@@ -40,8 +40,8 @@ class Engine:
         self._observe = self._observers(compiled=False)
         small = members * learner.model.network.size <= AT_ONCE_UP_TO
         self.quiet = torch.zeros(members, learner.model.network.noise_size, device=device)
-        self._round = Round(device, AT_ONCE if small else 1)
-        self._look_at = Look(device, self.quiet)
+        self._batches = BatchTensors(device, AT_ONCE if small else 1)
+        self._observations = ObservationTensors(device, self.quiet)
         self._named: tuple[str, ...] = ()
 
     def compile(self, acting: bool) -> None:
@@ -52,8 +52,10 @@ class Engine:
             self._observe = self._observers(compiled=True)
 
     def _observers(self, compiled: bool) -> list[Recorded]:
-        """`_look` where observation statistics stand still, and where they move."""
-        return [Recorded(partial(self._look, k), "the scales", compiled) for k in (False, True)]
+        """`_update_scales` where observation statistics stand still, and where they move."""
+        return [
+            Recorded(partial(self._update_scales, k), "the scales", compiled) for k in (False, True)
+        ]
 
     @property
     def recordings(self) -> int:
@@ -91,8 +93,8 @@ class Engine:
             numbers if all is well; numbers to look at, of the last step; and what `best` would now
             say of the observations, in the same call.
         """
-        calls = self._round.of(data, weight, noise, lr)
-        seen = [] if then is None else [self._look_at.at(*then, self.quiet)]
+        calls = self._batches.of(data, weight, noise, lr)
+        seen = [] if then is None else [self._observations.at(*then, self.quiet)]
         errors, numbers, chosen = [], [], []
         for number, call in enumerate(calls, 1):
             last = seen if number == len(calls) else []
@@ -111,11 +113,11 @@ class Engine:
         size = self.learner.model.network.noise_size
         noise = torch.zeros(self.members, 3, size, device=self.device)
         weight = np.ones(data["reward"].shape, np.float32)
-        self._steps(state, *Round(self.device).of(data, weight, noise, 0.0))
+        self._steps(state, *BatchTensors(self.device).of(data, weight, noise, 0.0))
 
     def best(self, state: LearnerState, obs: np.ndarray, task: int, noise: Tensor) -> np.ndarray:
         """The best actions for raw observations `[members, envs, *shape]`, `[members, envs]`."""
-        (chosen,) = self._choose(state, self._look_at.at(obs, task, noise))
+        (chosen,) = self._choose(state, self._observations.at(obs, task, noise))
         return array_of(chosen["action"])
 
     def observe(
@@ -164,7 +166,7 @@ class Engine:
         q = each_member(self.learner.q, self.members)
         return ({"action": q(state, seen["noise"], seen["obs"], seen["task"]).argmax(-1)},)
 
-    def _look(self, adapt: bool, state: Tree, seen: Tree) -> tuple[Tree]:
+    def _update_scales(self, adapt: bool, state: Tree, seen: Tree) -> tuple[Tree]:
         options = self.learner.options
 
         def one(state: Tree, seen: Tree) -> Tree:

@@ -12,17 +12,17 @@ from buffers.views import duplicates, effective_size
 from experiments.interference import is_due, watched
 from experiments.run import Run
 
-Look = Callable[[Run], None]
+AfterStep = Callable[[Run], None]
 NOT_WATCHED = nullcontext()
 END_OF_TASK_ROWS = 1_024  # what methods that measure a task at its end are given of it
 
 
-def learn_task(run: Run, look: Look) -> None:
+def learn_task(run: Run, after_step: AfterStep) -> None:
     """Trains every member on the task of the current stage, from wherever the stage is.
 
     Args:
         run: The run; its clock, parts and history are moved on.
-        look: Called after every step of the environments: logs, evaluates, saves.
+        after_step: Called after every step of the environments: logs, evaluates, saves.
 
     Raises:
         NonFiniteData: An environment gave NaN or infinity; none of that step is stored.
@@ -69,7 +69,7 @@ def learn_task(run: Run, look: Look) -> None:
             run.history.note_update(info)
             note_sample(run, sample)
             clock.mark("learning")
-        look(run)
+        after_step(run)
 
 
 def start_task(run: Run) -> None:

@@ -88,7 +88,7 @@ class Monitor:
             while run.clock.stage < len(run.sequence.stages):
                 if run.envs is None:
                     start_task(run)
-                learn_task(run, self.look)
+                learn_task(run, self.after_step)
                 for words in idle_methods(run):
                     LOG.warning(words)
                 end_task(run)
@@ -101,8 +101,8 @@ class Monitor:
             raise Stopped(one_line(error), how_to_go_on(run)) from error
         return write_summary(run)
 
-    def look(self, run: Run) -> None:
-        """After every step of the environments."""
+    def after_step(self, run: Run) -> None:
+        """Logs, evaluates, stops or saves the run, as is due after a step of its environments."""
         config = run.config
         self.screen.step(run)
         total = run.clock.total

@@ -213,18 +213,18 @@ def no_pictures(monkeypatch):
 
 @pytest.fixture
 def looking(monkeypatch) -> Callable[[Callable[[Monitor], None]], Any]:
-    """`with looking(see):` calls `see(monitor)` before each look that is taken at a run."""
+    """`with looking(see):` calls `see(monitor)` after each step, before the monitor acts."""
 
     @contextlib.contextmanager
     def context(see: Callable[[Monitor], None]):
-        look = Monitor.look
+        after_step = Monitor.after_step
 
         def both(monitor: Monitor, run: Run) -> None:
             see(monitor)
-            look(monitor, run)
+            after_step(monitor, run)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Monitor, "look", both)
+            patch.setattr(Monitor, "after_step", both)
             yield
 
     return context

@@ -246,18 +246,18 @@ def left(config):
         own = new_run(replace(part, logdir=str(run.folder / "members")))
         monitor = Monitor(own, Reporter(lambda _: None, False), Screen())
         with pytest.raises(Stopped):
-            monitor.look = stopping_at(monitor, 200)
+            monitor.after_step = stopping_at(monitor, 200)
             monitor.train()
     return [run.folder / "members" / str(part.name) for part in run.parts]
 
 
 def stopping_at(monitor, step):
-    def look(run):
+    def after_step(run):
         if run.clock.total >= step:
             monitor.stop()
-        Monitor.look(monitor, run)
+        Monitor.after_step(monitor, run)
 
-    return look
+    return after_step
 
 
 @pytest.mark.slow

@@ -43,9 +43,9 @@ def nothing(run: Run) -> None:
     """Looks at nothing."""
 
 
-def learn_stage(run: Run, look=nothing) -> None:
+def learn_stage(run: Run, after_step=nothing) -> None:
     start_task(run)
-    learn_task(run, look)
+    learn_task(run, after_step)
     end_task(run)
 
 
@@ -226,9 +226,9 @@ def test_learning_starts_anew_with_each_task(make_run):
 
 @pytest.mark.parametrize(("steps", "lasts"), [(8, 8), (9, 12), (10, 12), (1, 4)])
 def test_a_stage_ends_with_the_step_of_all_environments_that_completes_it(make_run, steps, lasts):
-    run, looks = make_run(envs=f"retain/Recall:{steps}"), []
-    learn_stage(run, lambda run: looks.append(run.clock.step))
-    assert looks == list(range(4, lasts + 1, 4))
+    run, steps_seen = make_run(envs=f"retain/Recall:{steps}"), []
+    learn_stage(run, lambda run: steps_seen.append(run.clock.step))
+    assert steps_seen == list(range(4, lasts + 1, 4))
     assert (run.clock.stage, run.clock.step, run.clock.total) == (1, 0, lasts)
 
 

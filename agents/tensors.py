@@ -12,7 +12,7 @@ from agents.recording import Tree
 from agents.transfer import Sender, Shared, transfer
 
 
-class Round:
+class BatchTensors:
     """The rows of a round of gradient steps as tensors.
 
     The same arrays, rewritten in between, make the same dicts again, so that nothing about them
@@ -63,7 +63,7 @@ class Round:
         return calls
 
 
-class Look:
+class ObservationTensors:
     """What environments show, as tensors: always the same ones, rewritten.
 
     Args:
