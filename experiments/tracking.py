@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.loop import exploration, step_size
+from experiments import schedules
 from experiments.memories import View
 from experiments.metrics import normalize
 from experiments.run import Run
@@ -54,8 +54,8 @@ class Tracker:
         view, step = run.view(), run.clock.total
         values = run.history.take_means() | {
             "task/stage": run.clock.stage,
-            "schedule/learning_rate": step_size(run),
-            "schedule/epsilon": exploration(run),
+            "schedule/learning_rate": schedules.learning_rate(run),
+            "schedule/epsilon": schedules.epsilon(run),
             "speed/steps_per_second": steps_per_second,
         }
         values |= {f"time/{part}": share for part, share in run.clock.shares.items()}
