@@ -15,7 +15,7 @@ from rich.console import Console
 from envs import NonFiniteData, WorkerCrash
 from envs.errors import one_line
 from experiments.config import Config, Flags
-from experiments.replay import evaluate_run, film_run, print_scores
+from experiments.playback import evaluate_run, film_run, print_scores
 from experiments.screen import Screen, print_outcome
 from experiments.training import Stopped, train
 

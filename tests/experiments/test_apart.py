@@ -25,7 +25,7 @@ from experiments.folders import load_config, new_run, resumed_run
 from experiments.monitor import Monitor
 from experiments.part import Ended, work
 from experiments.parts import Part, messages
-from experiments.replay import evaluate_run, parts_of
+from experiments.playback import evaluate_run, parts_of
 from experiments.reports import Reporter
 from experiments.run import Run
 from experiments.screen import Screen

@@ -8,7 +8,7 @@ import torch
 from experiments import Config, train
 from experiments.checkpoint import checkpoint_files, load_checkpoint, load_newest, save_checkpoint
 from experiments.folders import find_run, idle_parts, new_run
-from experiments.replay import evaluate_run
+from experiments.playback import evaluate_run
 from experiments.run import Run
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
