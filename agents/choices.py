@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.flat import FlatNetwork
-from agents.layers import HalfLinear, NoisyLinear, squashed
+from agents.layers import BFloat16Linear, NoisyLinear, squashed
 
 Named = dict[str, Tensor]
 Layer = Callable[[Tensor, Tensor], Named]  # (delta, share) -> gradients of its parameters
@@ -175,7 +175,7 @@ def _outer(delta: Tensor, x: Tensor, share: Tensor) -> Tensor:
 
 RULES: dict[type[nn.Module], Callable[[Any, Tensor], Layer]] = {
     nn.Linear: _linear,
-    HalfLinear: _linear,
+    BFloat16Linear: _linear,
     NoisyLinear: _noisy,
     nn.LayerNorm: _layer_norm,
 }

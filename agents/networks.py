@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.layers import HalfConv2d, HalfLinear, NoisyLinear
+from agents.layers import BFloat16Conv2d, BFloat16Linear, NoisyLinear
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class NetworkSpec:
             Deviation: the mean runs over all actions of the shared space.
         layer_norm: LayerNorm before each hidden activation.
         noisy: Factorised Gaussian noise in the fully connected layers (NoisyNet).
-        half: Products in bfloat16 below the heads; everything else stays in float32.
+        bfloat16: Products in bfloat16 below the heads; everything else stays in float32.
     """
 
     shape: tuple[int, ...]
@@ -47,13 +47,13 @@ class NetworkSpec:
     dueling: bool = False
     layer_norm: bool = False
     noisy: bool = False
-    half: bool = False
+    bfloat16: bool = False
 
-    def linear(self, inputs: int, outputs: int, half: bool = False) -> nn.Module:
+    def linear(self, inputs: int, outputs: int, bfloat16: bool = False) -> nn.Module:
         """A fully connected layer, noisy if the network is."""
         if self.noisy:
-            return NoisyLinear(inputs, outputs, half)
-        return (HalfLinear if half else nn.Linear)(inputs, outputs)
+            return NoisyLinear(inputs, outputs, bfloat16)
+        return (BFloat16Linear if bfloat16 else nn.Linear)(inputs, outputs)
 
     @property
     def context_size(self) -> int:
@@ -87,7 +87,7 @@ class CNN(nn.Module):
         channels, height, width = spec.shape
         plan = [(16, 3, 1)] if min(height, width) < 36 else [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
         layers: list[nn.Module] = []
-        convolution = HalfConv2d if spec.half else nn.Conv2d
+        convolution = BFloat16Conv2d if spec.bfloat16 else nn.Conv2d
         for filters, kernel, stride in plan:
             layers += [convolution(channels, filters, kernel, stride), nn.ReLU()]
             channels = filters
@@ -105,7 +105,7 @@ class CNN(nn.Module):
 def _dense(spec: NetworkSpec, sizes: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layers.append(spec.linear(inputs, outputs, spec.half))
+        layers.append(spec.linear(inputs, outputs, spec.bfloat16))
         layers += [nn.LayerNorm(outputs)] if spec.layer_norm else []
         layers.append(nn.ReLU())
     return nn.Sequential(*layers)

@@ -123,7 +123,7 @@ def test_one_pass_back_makes_the_gradients_of_all_choices(monkeypatch, kind):
 
 
 def test_of_layers_that_multiply_in_half_precision_they_are_as_exact_as_these(monkeypatch):
-    network, exact = (mlp(half=half, layer_norm=True) for half in (True, False))
+    network, exact = (mlp(bfloat16=low, layer_norm=True) for low in (True, False))
     theta, losses, share = rows_of(network)
     right = expected(*rows_of(exact))
     plain, passes, vjp = expected(theta, losses, share), [], torch.func.vjp
