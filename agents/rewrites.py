@@ -1,7 +1,7 @@
 """Recorded graphs rewritten before they are compiled: faster C++, other last bits at most.
 
 Inductor keeps the form in which a gradient was written down: a matrix is multiplied and afterwards
-turned one element at a time, and a scalar that scales a vector is computed again for every part of
+transposed one element at a time, and a scalar that scales a vector is computed again for every part of
 it. On a small network that takes longer than the products do.
 """
 
@@ -25,23 +25,23 @@ def rewrite(graph: GraphModule) -> None:
     """Rewrites a recorded graph in place."""
     for node in list(graph.graph.nodes):
         if node.target is aten.addmm.default and not node.kwargs:
-            _part(graph.graph, node)
+            _split_bias(graph.graph, node)
     for node in list(graph.graph.nodes):
         if node.target in PRODUCTS and _has_few_terms(node):
-            _spread(graph.graph, node)
+            _write_out(graph.graph, node)
     for node in list(graph.graph.nodes):
-        if node.target in PRODUCTS and _is_better_turned(node):
-            _turn(graph.graph, node)
+        if node.target in PRODUCTS and _is_better_transposed(node):
+            _transpose_product(graph.graph, node)
         if node.target in VIEWS:  # what it looks at may now lie otherwise in memory
             node.target = aten.reshape.default
     for node in list(graph.graph.nodes):
         if _is_few(node) and any(_is_many(user) for user in _users(node)):
-            _keep(graph.graph, node)
+            _compute_once(graph.graph, node)
     graph.graph.eliminate_dead_code()
     graph.recompile()
 
 
-def _part(graph: Graph, node: Node) -> None:
+def _split_bias(graph: Graph, node: Node) -> None:
     """Makes a product with a bias two operations: what follows adds the bias for nothing.
 
     Inductor would join the two again, were the product not kept.
@@ -57,7 +57,7 @@ def _has_few_terms(product: Node) -> bool:
     return 0 < _value(product.args[0]).shape[-1] <= TERMS
 
 
-def _spread(graph: Graph, product: Node) -> None:
+def _write_out(graph: Graph, product: Node) -> None:
     """Writes a product out as a sum of a few columns times rows, which what follows takes in."""
     left, right = product.args
     with graph.inserting_before(product):
@@ -83,35 +83,35 @@ def _term(graph: Graph, left: Any, right: Any, k: int) -> Node:
     )
 
 
-def _is_better_turned(product: Node) -> bool:
-    """Whether rather the product's transpose is made: to have long rows, or since that is used."""
+def _is_better_transposed(product: Node) -> bool:
+    """Whether to compute the transposed product: its rows are longer, or only it is used."""
     rows, columns = product.meta["val"].shape[-2:]
     if min(rows, columns) < SHORT:
         return bool(columns < rows)
-    return all(map(_is_turn, product.users))
+    return all(map(_is_transpose, product.users))
 
 
-def _turn(graph: Graph, product: Node) -> None:
+def _transpose_product(graph: Graph, product: Node) -> None:
     """Makes `a @ b` the transpose of `b.T @ a.T`."""
     with graph.inserting_before(product):
-        right, left = (_turned(graph, factor) for factor in product.args)
+        right, left = (_transposed(graph, factor) for factor in product.args)
         made = _call(graph, product.target, left, right)
-        back = _contiguous(graph, _turned(graph, made))
+        back = _contiguous(graph, _transposed(graph, made))
     for user in list(product.users):
-        if _is_turn(user):
+        if _is_transpose(user):
             user.replace_all_uses_with(made)
     product.replace_all_uses_with(back)
 
 
-def _turned(graph: Graph, matrix: Any) -> Node:
+def _transposed(graph: Graph, matrix: Any) -> Node:
     """The transpose of a matrix or of each member's; of a transpose, what that was made of."""
-    if _is_turn(matrix):
+    if _is_transpose(matrix):
         source: Node = matrix.args[0]
         return source
     return _call(graph, aten.transpose.int, matrix, -2, -1)
 
 
-def _is_turn(node: Node) -> bool:
+def _is_transpose(node: Node) -> bool:
     """Whether this is the transpose of a matrix, or of each member's."""
     if node.target is not aten.transpose.int:
         return node.target is aten.t.default
@@ -143,7 +143,7 @@ def _users(node: Node) -> list[Node]:
     return found
 
 
-def _keep(graph: Graph, node: Node) -> None:
+def _compute_once(graph: Graph, node: Node) -> None:
     """Has a tensor computed once."""
     with graph.inserting_after(node):
         if node.meta["val"].numel() > 1:

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from agents.choices import choice_gradients
 from agents.methods.method import Batch
 from agents.model import Model
+from agents.row_gradients import weighted_gradients
 
 
 def old_gradient(model: Model, theta: Tensor, batch: Batch) -> Tensor:
@@ -26,5 +26,5 @@ def task_gradients(model: Model, theta: Tensor, batch: Batch) -> Tensor:
 
 def _gradients(model: Model, theta: Tensor, batch: Batch, chosen: Tensor) -> Tensor:
     """For each choice of rows, [choices, n]: gradient of their mean, as the learner weighs them."""
-    share = chosen * batch["weight"] / chosen.sum(1, keepdim=True).clamp(min=1)
-    return choice_gradients(model.network, lambda at: model.td_loss(at, batch), theta, share)
+    weights = chosen * batch["weight"] / chosen.sum(1, keepdim=True).clamp(min=1)
+    return weighted_gradients(model.network, lambda at: model.td_loss(at, batch), theta, weights)
