@@ -1,8 +1,8 @@
 """Recorded graphs rewritten before they are compiled: faster C++, other last bits at most.
 
 Inductor keeps the form in which a gradient was written down: a matrix is multiplied and afterwards
-transposed one element at a time, and a scalar that scales a vector is computed again for every part of
-it. On a small network that takes longer than the products do.
+transposed one element at a time, and a scalar that scales a vector is computed again for every part
+of it. On a small network that takes longer than the products do.
 """
 
 from typing import Any
