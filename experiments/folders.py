@@ -15,7 +15,7 @@ from agents import FOR_IMAGES
 from buffers import BUFFERS, ReplayBuffer
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
-from experiments.joined import MEMBERS, Joined
+from experiments.parallel.joined import MEMBERS, Joined
 from experiments.precision import slow_precision
 from experiments.run import Run
 from experiments.threads import cores, fastest_threads

@@ -10,8 +10,8 @@ from rich.table import Table
 from experiments.checkpoint import load_checkpoint, load_newest
 from experiments.evaluation import LONGEST_EPISODE
 from experiments.folders import find_run, load_config
-from experiments.joined import MEMBERS, shared_out
 from experiments.metrics import interval
+from experiments.parallel.joined import MEMBERS, shared_out
 from experiments.run import Run
 from experiments.seeding import Use, episode_seed
 

@@ -13,7 +13,7 @@ from experiments.config import Config
 from experiments.history import History
 from experiments.memories import View
 from experiments.needs import peak_memory
-from experiments.reports import Report, What
+from experiments.parallel.reports import Report, What
 from experiments.run import Run
 from experiments.summary import rows_written
 

@@ -18,21 +18,22 @@ from threading import Thread
 
 import pytest
 
-from experiments import Config, Stopped, apart, train
-from experiments.apart import Follower
+from experiments import Config, Stopped, train
 from experiments.checkpoint import checkpoint_files, load_newest
 from experiments.folders import load_config, new_run, resumed_run
 from experiments.monitor import Monitor
-from experiments.part import Ended, work
-from experiments.parts import Part, messages
+from experiments.parallel import training
+from experiments.parallel.processes import Part, messages
+from experiments.parallel.reports import Reporter
+from experiments.parallel.training import Follower
+from experiments.parallel.worker import Ended, work
 from experiments.playback import evaluate_run, parts_of
-from experiments.reports import Reporter
 from experiments.run import Run
 from experiments.screen import Screen
 from experiments.threads import cores
 
 LOG = logging.getLogger("retain")
-ROOT = Path(apart.__file__).parents[1]
+ROOT = Path(training.__file__).parents[2]
 SHORT = {"envs": "retain/Recall:160,retain/RecallShifted:120", "log_interval": 40, "seeds": 3}
 BROKEN = """
 import gymnasium as gym
@@ -59,7 +60,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 def kill_first_part(monkeypatch, report: int) -> None:
     """The first part's process dies once it has sent so many reports."""
-    parts, take, started = [], Follower.take, apart.started
+    parts, take, started = [], Follower.take, training.started
 
     @contextmanager
     def see(run):
@@ -74,7 +75,7 @@ def kill_first_part(monkeypatch, report: int) -> None:
         take(follower, number, message)
 
     sent: list[int] = []
-    monkeypatch.setattr(apart, "started", see)
+    monkeypatch.setattr(training, "started", see)
     monkeypatch.setattr(Follower, "take", kill)
 
 
@@ -217,7 +218,7 @@ HELD = """
 from pathlib import Path
 from experiments import Config
 from experiments.folders import new_run
-from experiments.parts import started
+from experiments.parallel.processes import started
 
 if __name__ == "__main__":
     with started(new_run(Config(**OPTIONS))) as parts:

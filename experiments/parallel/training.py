@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from envs.errors import one_line
-from experiments.joined import MEMBERS, Joined
 from experiments.monitor import Stopped, end_stage, how_to_go_on, interrupts
-from experiments.part import Ended
-from experiments.parts import Part, messages, started
-from experiments.reports import Report, What
+from experiments.parallel.joined import MEMBERS, Joined
+from experiments.parallel.processes import Part, messages, started
+from experiments.parallel.reports import Report, What
+from experiments.parallel.worker import Ended
 from experiments.screen import Screen
 from experiments.summary import summarize_run
 from experiments.tracking import Tracker
@@ -23,7 +23,7 @@ from experiments.tracking import Tracker
 LOG = logging.getLogger("retain")
 
 
-def train_apart(run: Joined, screen: Screen) -> dict[str, Any]:
+def train_in_processes(run: Joined, screen: Screen) -> dict[str, Any]:
     """Trains a run's members in several processes.
 
     Returns:

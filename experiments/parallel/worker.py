@@ -23,7 +23,7 @@ from experiments.checkpoint import checkpoint_files
 from experiments.config import Config
 from experiments.folders import new_run, resumed_run
 from experiments.monitor import Monitor, Stopped
-from experiments.reports import Report, Reporter
+from experiments.parallel.reports import Report, Reporter
 from experiments.run import Run
 from experiments.screen import Screen
 
