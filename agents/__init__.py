@@ -9,7 +9,7 @@ from agents.dqn import DQN
 from agents.methods import METHODS, Method
 from agents.networks import FOR_IMAGES, NETWORKS, NetworkSpec
 from agents.options import DQNOptions
-from agents.sb3 import SB3Agent, unlike
+from agents.sb3 import SB3Agent, forced_options
 
 AGENTS: dict[str, Callable[..., Agent]] = {
     "dqn": DQN,
@@ -29,5 +29,5 @@ __all__ = [
     "Method",
     "NetworkSpec",
     "NonFiniteLoss",
-    "unlike",
+    "forced_options",
 ]

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.learner import Batch, Learner, LearnerState
+from agents.learner import Learner, LearnerState
+from agents.model import Batch
 from agents.tensors import BatchTensors, minibatches
 
 

@@ -16,11 +16,10 @@ from agents import optimizer, scales
 from agents.losses import action_gap, gradient_of, mask_invalid, mean_where
 from agents.members import each_member
 from agents.methods import Method
-from agents.model import Model, taken
+from agents.model import Batch, Model, taken
 from agents.options import DQNOptions
 
 LearnerState = dict[str, Tensor]
-Batch = dict[str, Tensor]
 Info = dict[str, Tensor]
 
 

@@ -1,6 +1,5 @@
 """What the network says of a batch, and how wrong it is: pure functions of its parameters."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +9,7 @@ from agents.flat import FlatNetwork
 from agents.losses import mask_invalid
 from agents.values import Values
 
-Batch = Mapping[str, Tensor]
+Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Rows:
         self.td_error = td_error
 
 
-class Model:
+class SB3Model:
     """One member: a model of SB3's without environments or rows of its own."""
 
     def __init__(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from envs import Episodes, NonFiniteData, Sequence, SharedSpace, make_episodes
+from envs import Episodes, NonFiniteData, SharedSpace, TaskSequence, make_episodes
 from experiments.seeding import Use, episode_seed, stream
 
 LONGEST_EPISODE = 10_000  # steps; environments need not end
@@ -23,7 +23,7 @@ class Evaluator:
     """
 
     def __init__(
-        self, sequence: Sequence, space: SharedSpace, seeds: list[int], native: bool = True
+        self, sequence: TaskSequence, space: SharedSpace, seeds: list[int], native: bool = True
     ) -> None:
         self._sequence, self._space, self._seeds = sequence, space, seeds
         self._native = native

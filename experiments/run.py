@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from agents import AGENTS, FOR_IMAGES, Agent, unlike
+from agents import AGENTS, FOR_IMAGES, Agent, forced_options
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
 from envs.errors import one_line
@@ -36,7 +36,7 @@ class Run:
     """
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:
-        self.fixed = unlike(config.agent, config)
+        self.fixed = forced_options(config.agent, config)
         self.config = config = dataclasses.replace(config, **self.fixed)
         self.folder = folder
         self.sequence = parse_sequence(config.envs, config.steps)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Method, State
 from agents.methods.operators import accept_members
 from agents.methods.references import task_gradients
-from agents.model import Model
+from agents.model import Batch, Model
 
 RIDGE = 1e-7  # of unit references
 

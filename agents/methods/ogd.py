@@ -14,9 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Method, State
 from agents.methods.operators import accept_members
-from agents.model import Model, taken
+from agents.model import Batch, Model, taken
 
 IN_CACHE = 2**17  # numbers of a block of the basis: half a megabyte
 SMALLEST = 1e-4  # a direction whose new part is a smaller share of it is no new one

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch
-from agents.model import Model
+from agents.model import Batch, Model
 from agents.row_gradients import weighted_gradients
 
 

@@ -13,9 +13,9 @@ which acts afterwards, the measured step still has the part that OGD takes back.
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State, check_positive
+from agents.methods.method import Method, State, check_positive
 from agents.methods.quadratic import Step, nothing_important, quadratic, unit_mean
-from agents.model import Model
+from agents.model import Batch, Model
 
 
 def si(
