@@ -73,6 +73,10 @@ class Run:
         """Environment steps of each member in a stage: as many as all environments make at once."""
         return -(-stage.steps // self.config.num_envs) * self.config.num_envs
 
+    def first_step(self, stage: int) -> int:
+        """Environment steps of each member before a stage."""
+        return sum(self.length(each) for each in self.sequence.stages[:stage])
+
     @property
     def total_steps(self) -> int:
         """Environment steps of each member over the whole sequence."""
@@ -192,7 +196,7 @@ class Run:
 
     def _stepped_by(self) -> str:
         asked, tasks = self.config.vectorization, self.sequence.tasks
-        count = -(-self.config.seeds // int(self.config.processes)) * self.config.num_envs
+        count = self.config.members_per_process * self.config.num_envs
         found = (f"{each.name} {each.backend(count, asked)}" for each in tasks)
         return f"environments, {count} at a time: {', '.join(found)}"
 

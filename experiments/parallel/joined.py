@@ -112,7 +112,7 @@ class Joined(Run):
         found: list[tuple[int, int, What]] = []
         row, point = len(self.history.scores), len(self.history.curve)
         if all(len(part.scores) > row for part in self._histories):
-            found.append((self._begins_at(row), 2, "switch"))
+            found.append((self.first_step(row), 2, "switch"))
         if all(len(part.curve) > point for part in self._histories):
             found.append((self._histories[0].curve[point][0], 1, "evaluation"))
         for (step, what), told in self._told.items():
@@ -135,7 +135,7 @@ class Joined(Run):
         step, stage, _ = points[0]
         scores = [scores for _, _, own in points for scores in own]
         self.history.curve.append((step, stage, scores))
-        before = self._begins_at(stage)
+        before = self.first_step(stage)
         self._stand_at(Clock(stage, step - before, before), True)
         return np.array(scores)
 
@@ -144,7 +144,7 @@ class Joined(Run):
         scores = [scores for part in self._histories for scores in part.scores[stage]]
         self.history.scores.append(scores)
         self.history.random = self._histories[0].random
-        self._stand_at(Clock(stage, 0, self._begins_at(stage)), False)
+        self._stand_at(Clock(stage, 0, self.first_step(stage)), False)
         return np.array(scores)
 
     def _stand_at(self, clock: Clock, in_stage: bool) -> None:
@@ -159,10 +159,6 @@ class Joined(Run):
         self._in_stage = in_stage
         looks = [report.interference for report in self._shown]
         self.history.interference = averaged(looks, self._shares)
-
-    def _begins_at(self, stage: int) -> int:
-        """Environment steps of each member before a stage."""
-        return sum(self.length(each) for each in self.sequence.stages[:stage])
 
     def _reports(self, told: Mapping[int, Report]) -> list[Report]:
         """One of each part: of an occasion, or, where it told of that before, its first."""
