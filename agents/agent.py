@@ -45,7 +45,6 @@ class Agent(Protocol):
     @property
     def compiled(self) -> bool: ...  # noqa: D102
     def compile(self, acting: bool = False) -> None: ...  # noqa: D102
-    def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray: ...  # noqa: D102
     def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray: ...  # noqa: D102
     def features_of(self, member: int) -> Features: ...  # noqa: D102
     def act(  # noqa: D102

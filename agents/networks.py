@@ -120,11 +120,8 @@ class QNetwork(nn.Module):
         super().__init__()
         self.torso = torso
         self.heads = spec.num_tasks if spec.head == "per_task" else 1
-        self.context_size, self.actions, self.atoms = (
-            spec.context_size,
-            spec.num_actions,
-            spec.atoms,
-        )
+        self.context_size = spec.context_size
+        self.actions, self.atoms = spec.num_actions, spec.atoms
         self.advantage = spec.linear(torso.features, self.heads * spec.num_actions * spec.atoms)
         self.value = spec.linear(torso.features, self.heads * spec.atoms) if spec.dueling else None
 

@@ -8,7 +8,8 @@ import numpy as np
 class Readings(Mapping[str, np.ndarray]):
     """Numbers by name, `[members]` each, in one array.
 
-    To take an array apart takes longer than most numbers of an update are looked at for.
+    They stay in one array: most are never read one by one, so splitting it at every update would be
+    wasted.
 
     Attributes:
         array: All of them, `[numbers, members]`.

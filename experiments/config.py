@@ -91,7 +91,7 @@ class Config(Flags):
         return {k: v for k, v in self.to_json().items() if k not in FREE_ON_RESUME}
 
     def check_deciding(self, other: dict[str, Any]) -> None:
-        """Refuses what another configuration made.
+        """Raises ValueError if a checkpoint was made with other options.
 
         Args:
             other: What decided it, as of `deciding`; a field that it lacks, of a later version, has

@@ -21,7 +21,7 @@ MEMBERS = "members"  # folder in that of the run: a run in it for each part
 
 
 class Joined(Run):
-    """All members of a run, seen from the outside: its own agent and memories stay as they began.
+    """All members of a run, as their processes report; its own agent and memories stay unused.
 
     Args:
         config: Of all members; `processes` says how many parts there are.
@@ -54,7 +54,10 @@ class Joined(Run):
         return peak_memory() + sum(report.peak_memory for report in self._shown)
 
     def view(self) -> View | None:
-        """What the first member's memory held there; None of a log that was told before."""
+        """What the first member's memory held at the step shown.
+
+        None if its process had passed that step before the run was resumed.
+        """
         first = self._shown[0]
         return None if self.in_stage and first is self._starts[0] else first.view
 
@@ -108,7 +111,10 @@ class Joined(Run):
         self._stand_at(behind.clock, False)
 
     def _earliest(self) -> tuple[int, What] | None:
-        """Step and kind of what every part has told, and was not yet shown; the first of these."""
+        """The earliest report (step, kind) that all parts have sent and that was not shown yet.
+
+        None: some part is still to be waited for.
+        """
         found: list[tuple[int, int, What]] = []
         row, point = len(self.history.scores), len(self.history.curve)
         if all(len(part.scores) > row for part in self._histories):
@@ -148,7 +154,7 @@ class Joined(Run):
         return np.array(scores)
 
     def _stand_at(self, clock: Clock, in_stage: bool) -> None:
-        """Is where all parts were, with what they told of it."""
+        """Sets the clock, with updates, times and interference from the reports shown."""
         clocks = [report.clock for report in self._shown]
         self.clock = replace(
             clock,
@@ -161,7 +167,7 @@ class Joined(Run):
         self.history.interference = averaged(looks, self._shares)
 
     def _reports(self, told: Mapping[int, Report]) -> list[Report]:
-        """One of each part: of an occasion, or, where it told of that before, its first."""
+        """Each part's report in `told`; its start report, if it had passed that step before."""
         return [told.get(part, self._starts[part]) for part in range(len(self.parts))]
 
 

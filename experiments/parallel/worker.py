@@ -1,4 +1,4 @@
-"""What the process of a part of a run does: trains some of its members, and tells of it."""
+"""The process of a part of a run: it trains some of the members, and reports of them."""
 
 import logging
 import multiprocessing
@@ -33,11 +33,11 @@ LACKING = "in a process of its own: what a script registers must be there once i
 
 @dataclass(frozen=True)
 class Ended:
-    """The last word of a part.
+    """The last message of a part: how it ended.
 
     Attributes:
         cause: Why it ended before the end of the run; None if it did not.
-        ours: Whether that is a mistake of ours.
+        ours: Whether that is a defect of Retain.
         saved: Whether its members are saved as they were then.
     """
 
@@ -66,7 +66,7 @@ class Words(logging.Handler):
 
 
 def work(config: Config, folder: Path, pipe: Connection, first: bool) -> None:
-    """The whole of a part's process: trains its members, and tells of it.
+    """What a part's process runs: trains its members, and reports of them.
 
     Args:
         config: Of the part.
@@ -142,7 +142,7 @@ def check_known_here(config: Config) -> None:
 
 
 def _end_with_starter() -> None:
-    """Once the process that started this one is dead, saves and ends, which else nobody asks for.
+    """Saves and stops this process once its parent has died.
 
     Otherwise its members might train on beside those of the run that goes on with them.
     """
