@@ -52,7 +52,7 @@ class Recorded:
             return self._function(*trees)
         results = recording.play(trees)
         # A new state usually comes back as the next call's, beside what was given before.
-        self._fitting = (results[0], *trees[1:]) if recording.goes_on else trees
+        self._fitting = (results[0], *trees[1:]) if recording.result_fits_again else trees
         return results
 
     def _recording_of(self, trees: tuple[Tree, ...]) -> Recording | None:

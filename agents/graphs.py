@@ -14,6 +14,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 
 aten = torch.ops.aten
+Place = tuple[int, str]  # a tensor in a tuple of trees: which tree, and its name there
 Rule = Callable[[Node], Any]  # the node that stands for the given one, or None
 
 
@@ -32,6 +33,35 @@ def shorten(graph: GraphModule) -> GraphModule:
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
+
+
+def prune(graph: GraphModule, places: list[Place]) -> tuple[list[Place], list[Place], list[int]]:
+    """Takes unused inputs, unused operations and results that are inputs out of a graph.
+
+    Args:
+        graph: Changed in place.
+        places: Where its inputs are from.
+
+    Returns:
+        Where the inputs left are from; where results that were inputs are from; and for each former
+        result its number among the results left followed by these.
+    """
+    place_of = dict(
+        zip((n for n in graph.graph.nodes if n.op == "placeholder"), places, strict=True)
+    )
+    output = next(node for node in graph.graph.nodes if node.op == "output")
+    ends: list[Node] = list(output.args[0])
+    computed = [node for node in ends if node not in place_of]
+    unchanged = [node for node in ends if node in place_of]
+    output.args = (computed,)
+    graph.graph.eliminate_dead_code()
+    inputs = [node for node in place_of if node.users]
+    for node in place_of.keys() - set(inputs):
+        graph.graph.erase_node(node)
+    graph.recompile()
+    numbers = iter(range(len(computed))), iter(range(len(computed), len(ends)))
+    order = [next(numbers[node in place_of]) for node in ends]
+    return [place_of[n] for n in inputs], [place_of[n] for n in unchanged], order
 
 
 def _follow(graph: GraphModule) -> bool:

@@ -67,7 +67,7 @@ def transfer(arrays: Mapping[str, np.ndarray], device: torch.device) -> Sender:
 
 
 def _whole(array: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The base array, so that one copy serves all its views, if most of it is wanted; else `array`."""
+    """The base array if most of it is wanted, so that one copy serves all views; else `array`."""
     base = _base(array)
     wanted = sum(each.nbytes for each in arrays.values() if _base(each) is base)
     steps = (_first(array, base), *array.strides)
