@@ -1,4 +1,4 @@
-"""What the training loop asks of an agent, whoever wrote it, and what the agent asks."""
+"""What the training loop needs of an agent, and what an agent needs of the environments."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol

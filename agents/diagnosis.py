@@ -37,7 +37,7 @@ def check(
         before: The state before the round.
         after: The state after it.
         health: Two numbers of each member that are finite if all is well; see `Engine.update`.
-        info: The round's numbers to look at.
+        info: The round's metrics.
         given: The round's `data`, `weight`, `noise` and `lr`.
 
     Raises:

@@ -169,7 +169,7 @@ class DQN:
                 what is best there is found on the way, which is faster and changes nothing else.
 
         Returns:
-            The TD error of each row, and numbers to look at, `[members]` each (of the last step).
+            The TD error of each row, and metrics, `[members]` each (of the last step).
 
         Raises:
             NonFiniteLoss: The state is then as before the call.

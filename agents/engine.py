@@ -90,7 +90,7 @@ class Engine:
         Returns:
             The new state; the TD error of each row; the health of each member, `[2, members]`: the
             largest |loss + length of the gradient| of its steps, and the sum of its weights, finite
-            numbers if all is well; numbers to look at, of the last step; and what `best` would now
+            numbers if all is well; metrics of the last step; and what `best` would now
             say of the observations, in the same call.
         """
         calls = self._batches.of(data, weight, noise, lr)
@@ -148,7 +148,7 @@ class Engine:
     def _steps(self, state: Tree, call: Tree, *seen: Tree) -> tuple[Tree, ...]:
         """Some gradient steps, and the best actions for what is seen after them.
 
-        The numbers to look at are one tensor, `[numbers, members]`, whose first two are the health.
+        The metrics are one tensor, `[metrics, members]`, after the two numbers of health.
         """
         errors, sizes = [], []
         for batch in minibatches(call):

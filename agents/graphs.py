@@ -1,4 +1,4 @@
-"""Recorded graphs made shorter: what only looks at a tensor another way is followed, not done.
+"""Recorded graphs made shorter: views that nothing needs, and operations done twice, are left out.
 
 Tracing a function of one member under `vmap`, with its gradient, leaves many operations that
 compute nothing: a dimension added and taken away again, a transpose of a transpose, the same view
@@ -65,7 +65,7 @@ def prune(graph: GraphModule, places: list[Place]) -> tuple[list[Place], list[Pl
 
 
 def _follow(graph: GraphModule) -> bool:
-    """Puts every operation that computes nothing out of use; whether there was any."""
+    """Replaces each operation that computes nothing by its input; whether there was one."""
     changed = False
     constants: dict[Any, Node] = {}
     for node in graph.graph.nodes:
@@ -93,14 +93,14 @@ def _source(node: Any, target: Any) -> Any:
 
 
 def _dim(node: Any, of: Any) -> int:
-    """The dimension that a node is about, counted from the first of a tensor."""
+    """The dimension that a node names, counted from the first one of the tensor `of`."""
     dim = node.args[1]
     assert isinstance(dim, int)
     return dim % len(_shape(of))
 
 
 def _view(node: Node) -> Any:
-    """What is looked at, where it is seen as it is."""
+    """The tensor that is viewed, if the view has the same shape."""
     return node.args[0] if _shape(node) == _shape(node.args[0]) else None
 
 
@@ -109,7 +109,7 @@ def _transpose(node: Node) -> Any:
 
 
 def _select(node: Node) -> Any:
-    """The only part of a dimension that was just added."""
+    """The tensor before a dimension was added, where the only entry of that one is selected."""
     of: Any = node.args[0]
     if of.target is aten.select_backward.default and of.args[2:] == node.args[1:]:
         return of.args[0]
@@ -118,7 +118,7 @@ def _select(node: Node) -> Any:
 
 
 def _unsqueeze(node: Node) -> Any:
-    """The dimension whose only part was just taken."""
+    """The tensor before an entry of a dimension was selected, if it had only that one."""
     of = node.args[0]
     inner = _source(of, aten.select.int)
     if inner is None or _shape(inner) != _shape(node):

@@ -71,7 +71,7 @@ class Learner:
             batch: Columns [members, batch, ...], `lr` [members], `noise` [members, 3, noise].
 
         Returns:
-            The new state, and numbers to look at, [members] each, with `td_error` [members, batch].
+            The new state, and metrics, [members] each, with `td_error` [members, batch].
         """
         with torch.no_grad():
             batch = each_member(self.prepare, len(state["theta"]))(state, batch)

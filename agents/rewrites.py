@@ -32,7 +32,7 @@ def rewrite(graph: GraphModule) -> None:
     for node in list(graph.graph.nodes):
         if node.target in PRODUCTS and _is_better_transposed(node):
             _transpose_product(graph.graph, node)
-        if node.target in VIEWS:  # what it looks at may now lie otherwise in memory
+        if node.target in VIEWS:  # the tensor that is viewed may now have other strides
             node.target = aten.reshape.default
     for node in list(graph.graph.nodes):
         if _is_few(node) and any(_is_many(user) for user in _users(node)):
@@ -42,7 +42,7 @@ def rewrite(graph: GraphModule) -> None:
 
 
 def _split_bias(graph: Graph, node: Node) -> None:
-    """Makes a product with a bias two operations: what follows adds the bias for nothing.
+    """Splits off a product's bias: inductor then adds it in the operation that follows.
 
     Inductor would join the two again, were the product not kept.
     """
@@ -58,7 +58,7 @@ def _has_few_terms(product: Node) -> bool:
 
 
 def _write_out(graph: Graph, product: Node) -> None:
-    """Writes a product out as a sum of a few columns times rows, which what follows takes in."""
+    """Writes a product out as a sum of a few columns times rows, which inductor fuses."""
     left, right = product.args
     with graph.inserting_before(product):
         if _value(right).stride(-1) != 1:  # rows that are read again and again, in one piece each
@@ -68,7 +68,7 @@ def _write_out(graph: Graph, product: Node) -> None:
         for k in range(1, _value(left).shape[-1]):
             made = _call(graph, aten.add.Tensor, made, _term(graph, left, right, k))
     if made.meta["val"].stride() != _value(product).stride():
-        return  # what looks at the product may count on how it lies in memory
+        return  # views of the product may rely on its strides
     for user in list(product.users):
         if user.target is KEEP:
             user.replace_all_uses_with(made)
@@ -136,7 +136,7 @@ def _is_view(node: Node) -> bool:
 
 
 def _users(node: Node) -> list[Node]:
-    """What a tensor is used in, also by way of another look at it."""
+    """Operations that use a tensor, directly or through a view of it."""
     found: list[Node] = []
     for user in node.users:
         found += _users(user) if _is_view(user) else [user]
@@ -144,7 +144,7 @@ def _users(node: Node) -> list[Node]:
 
 
 def _compute_once(graph: Graph, node: Node) -> None:
-    """Has a tensor computed once."""
+    """Makes inductor compute a tensor once and keep it, in place of once for each use."""
     with graph.inserting_after(node):
         if node.meta["val"].numel() > 1:
             kept = made = _call(graph, KEEP, node, node.meta["val"].stride())
@@ -156,7 +156,7 @@ def _compute_once(graph: Graph, node: Node) -> None:
 
 
 def _contiguous(graph: Graph, matrix: Any) -> Node:
-    """The matrix with its rows one after the other in memory."""
+    """The matrix as a contiguous copy."""
     copy = _call(graph, aten.clone.default, matrix)
     copy.kwargs = {"memory_format": torch.contiguous_format}
     copy.meta["val"] = copy.meta["val"].contiguous()

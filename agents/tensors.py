@@ -1,4 +1,4 @@
-"""Arrays as the tensors that a learner's functions take, made once where they serve again."""
+"""Arrays as the tensors that a learner's functions take: the same ones from call to call."""
 
 from collections.abc import Mapping
 from operator import is_
@@ -63,7 +63,7 @@ class BatchTensors:
 
 
 class ObservationTensors:
-    """What environments show, as tensors: always the same ones, rewritten.
+    """Observations as tensors: always the same ones, filled anew.
 
     Args:
         device: Where they go.

@@ -93,7 +93,7 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def _said() -> Iterator[None]:
-    """What the run logs is shown: how it runs, once, and every warning."""
+    """Shows what a run logs, how it runs and every warning, on standard error."""
     log, lines = logging.getLogger("retain"), _Lines()
     level = log.level
     log.addHandler(lines)

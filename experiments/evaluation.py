@@ -66,7 +66,7 @@ class Evaluator:
         return total.reshape(members, episodes)
 
     def random_returns(self, episodes: int) -> list[float]:
-        """Mean return of uniformly random actions at each task, the foot of every scale."""
+        """Mean return of uniformly random actions at each task: 0 on the common scale."""
         # The same for all runs and members.
         alone = Evaluator(self._sequence, self._space, [0], self._native)
         rng = stream(0, Use.RANDOM_POLICY)

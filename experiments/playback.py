@@ -1,4 +1,4 @@
-"""A finished or running run seen again: its checkpoint's scores, and films of it."""
+"""A run's checkpoint, evaluated and filmed; the run may be going on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class Scores:
 
 
 def load_run(name: str, logdir: str, checkpoint: Path | None) -> Run:
-    """A run as it was at a checkpoint (default: the newest), to be looked at.
+    """A run as it was at a checkpoint (default: the newest), to be evaluated.
 
     Raises:
         ValueError: No such run, or its checkpoint is damaged or of another configuration.

@@ -1,4 +1,4 @@
-"""What a run came to: summary.json, always valid, and the words for what was forgotten."""
+"""A run's outcome: summary.json, always valid, and what was forgotten."""
 
 import json
 from importlib.metadata import PackageNotFoundError, version

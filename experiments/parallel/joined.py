@@ -1,4 +1,4 @@
-"""A run whose members train in several processes: what these report, as one."""
+"""A run whose members train in several processes: their reports, combined into one run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -100,7 +100,7 @@ class Joined(Run):
             self._histories[part].scores.append(row)
 
     def _begin(self) -> None:
-        """Takes over what was shown when the run was left: of rows, those in summary.json."""
+        """Restores what was shown before the run was resumed; of rows, those in summary.json."""
         starts = self._shown = self._reports({})
         rows = min(len(start.news["scores"]) for start in starts)
         for _ in range(min(rows, rows_written(self.folder))):

@@ -1,7 +1,7 @@
 """Members in processes of their own: several cores train one run.
 
 Members have nothing to do with one another. So each process trains some of them as a run of its
-own, with its own checkpoints, in a folder inside the run's; what they report is shown as one.
+own, with its own checkpoints, in a folder inside the run's; their reports are shown as one run's.
 """
 
 import logging
@@ -71,7 +71,7 @@ def follow(parts: Sequence[Part], follower: "Follower") -> list[Ended]:
 
 
 class Follower:
-    """Shows what the members of a run report: TensorBoard, summary.json, and the screen."""
+    """Writes what the parts report to TensorBoard, summary.json and the screen."""
 
     def __init__(self, run: Joined, screen: Screen) -> None:
         self._run, self._screen = run, screen
@@ -79,7 +79,7 @@ class Follower:
         self._failed = False
 
     def try_take(self, number: int, message: Report | str) -> Ended | None:
-        """Takes in what a part says; why nothing more is, if a file could not be written."""
+        """As `take`; if a file could not be written, returns why, and later does nothing."""
         if self._failed:
             return None
         try:
@@ -90,7 +90,7 @@ class Follower:
         return None
 
     def take(self, number: int, message: Report | str) -> None:
-        """Takes in what a part says: a report, or words."""
+        """Takes in a message of a part: a report, or a warning."""
         if isinstance(message, str):
             LOG.warning("members %s: %s", self._run.parts[number].name, message)
             return

@@ -50,7 +50,7 @@ Tell = Callable[[Report | str | Ended], None]
 
 
 class Words(logging.Handler):
-    """Tells what is logged.
+    """Sends warnings to the starter.
 
     Args:
         tell: Takes each record's words.
@@ -89,7 +89,7 @@ def work(config: Config, folder: Path, pipe: Connection, first: bool) -> None:
 
 
 def _send(pipe: Connection, message: Report | str | Ended) -> None:
-    """Sends it; not if nobody is there any more, as this process is then asked to stop."""
+    """Sends a message, unless the starter is gone: this process is then being stopped."""
     with suppress(BrokenPipeError):
         pipe.send(message)
 
