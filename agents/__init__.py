@@ -7,9 +7,9 @@ from agents.agent import Agent, Features
 from agents.diagnosis import NonFiniteLoss
 from agents.dqn import DQN
 from agents.methods import METHODS, Method
-from agents.networks import NETWORKS, NetworkSpec
+from agents.networks import FOR_IMAGES, NETWORKS, NetworkSpec
 from agents.options import DQNOptions
-from agents.sb3 import SB3Agent, unlike
+from agents.sb3 import SB3Agent, forced_options
 
 AGENTS: dict[str, Callable[..., Agent]] = {
     "dqn": DQN,
@@ -20,6 +20,7 @@ AGENTS: dict[str, Callable[..., Agent]] = {
 __all__ = [
     "AGENTS",
     "DQN",
+    "FOR_IMAGES",
     "METHODS",
     "NETWORKS",
     "Agent",
@@ -28,5 +29,5 @@ __all__ = [
     "Method",
     "NetworkSpec",
     "NonFiniteLoss",
-    "unlike",
+    "forced_options",
 ]

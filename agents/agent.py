@@ -1,4 +1,4 @@
-"""What the training loop asks of an agent, whoever wrote it, and what the agent asks."""
+"""What the training loop needs of an agent, and what an agent needs of the environments."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -39,11 +39,12 @@ class Agent(Protocol):
     @property
     def needs_q(self) -> bool: ...  # noqa: D102
     @property
+    def num_parameters(self) -> int: ...  # noqa: D102
+    @property
     def nbytes(self) -> int: ...  # noqa: D102
     @property
     def compiled(self) -> bool: ...  # noqa: D102
     def compile(self, acting: bool = False) -> None: ...  # noqa: D102
-    def q(self, obs: np.ndarray, task: np.ndarray) -> np.ndarray: ...  # noqa: D102
     def q_of(self, member: int, obs: np.ndarray, task: int) -> np.ndarray: ...  # noqa: D102
     def features_of(self, member: int) -> Features: ...  # noqa: D102
     def act(  # noqa: D102

@@ -76,7 +76,7 @@ def _network(space: Space, options: DQNOptions, atoms: int) -> FlatNetwork:
         dueling=options.dueling,
         layer_norm=options.layer_norm,
         noisy=options.noisy,
-        half=options.precision == "bfloat16",
+        bfloat16=options.precision == "bfloat16",
     )
     with torch.device("meta"):
         return FlatNetwork(NETWORKS[options.network](spec))

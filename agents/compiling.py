@@ -2,8 +2,8 @@
 
 On small networks an update is dispatch, not arithmetic. A function of tensors alone does the same
 operations for all inputs of one shape. So they are recorded, and from then on either replayed by
-PyTorch's interpreter, in a third of the time and with the same bits; or compiled into one piece of
-C++, in an eighth of the time, with other last bits, after some seconds of compiling.
+PyTorch's interpreter, with the same bits; or compiled into one piece of C++, which is faster still,
+with other last bits, after some seconds of compiling. docs/performance.md has the times.
 """
 
 import logging
@@ -52,7 +52,7 @@ class Recorded:
             return self._function(*trees)
         results = recording.play(trees)
         # A new state usually comes back as the next call's, beside what was given before.
-        self._fitting = (results[0], *trees[1:]) if recording.goes_on else trees
+        self._fitting = (results[0], *trees[1:]) if recording.result_fits_again else trees
         return results
 
     def _recording_of(self, trees: tuple[Tree, ...]) -> Recording | None:

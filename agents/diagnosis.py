@@ -1,6 +1,7 @@
 """Numbers that became NaN or infinite: seen at once, and explained afterwards.
 
-Good updates pay for one look at two sums; which term is to blame is found by doing them again.
+Good updates pay for a look at two numbers of each member; which term is to blame is found by doing
+them again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.learner import Batch, Learner, LearnerState
-from agents.round import Round, minibatches
+from agents.learner import Learner, LearnerState
+from agents.model import Batch
+from agents.tensors import BatchTensors, minibatches
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -24,7 +26,7 @@ def check(
     learner: Learner,
     before: LearnerState,
     after: LearnerState,
-    sums: np.ndarray,
+    health: np.ndarray,
     info: Mapping[str, np.ndarray],
     given: tuple[Any, ...],
 ) -> None:
@@ -34,20 +36,20 @@ def check(
         learner: Of the agent.
         before: The state before the round.
         after: The state after it.
-        sums: Each member's largest loss and sum of weights, `[2, members]`; see `Engine.update`.
-        info: The round's numbers to look at.
+        health: Two numbers of each member that are finite if all is well; see `Engine.update`.
+        info: The round's metrics.
         given: The round's `data`, `weight`, `noise` and `lr`.
 
     Raises:
         NonFiniteLoss: Says which term is to blame, and in which members.
     """
-    if isfinite(sum(map(sum, sums.tolist()))):
+    if isfinite(sum(map(sum, health.tolist()))):
         return
     # Weights may be finite though their sum is not.
-    good = good_members({**info, "loss": sums[0]}, after)
+    good = good_members({**info, "loss": health[0]}, after)
     if good.all():
         return
-    batches = (minibatches(call)[0] for call in Round(before["theta"].device).of(*given))
+    batches = (minibatches(call)[0] for call in BatchTensors(before["theta"].device).of(*given))
     what, members = spoiler(learner, before, batches), np.flatnonzero(~good).tolist()
     raise NonFiniteLoss(f"{what} became NaN or infinite in member {members}")
 

@@ -22,8 +22,8 @@ from agents.members import each_member, member_of
 from agents.noise import Noise
 from agents.options import DQNOptions
 from agents.readings import Readings
-from agents.round import whole_numbers
 from agents.saving import arrays_of, check_saved, tensors_of
+from agents.tensors import whole_numbers
 
 
 class DQN:
@@ -62,12 +62,17 @@ class DQN:
         return any(method.needs_q for method in self.methods)
 
     @property
+    def num_parameters(self) -> int:
+        """Weights of the networks of all members."""
+        return self.state["theta"].numel()
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the learner's state; an update has two of them at a time."""
         return sum(tensor.nbytes for tensor in self.state.values())
 
     def compile(self, acting: bool = False) -> None:
-        """Compiles the update at its first call: some ten seconds, then twice as fast.
+        """Compiles the update at its first call, in some ten seconds; see docs/performance.md.
 
         Args:
             acting: Whether to compile also what is done at every step: some ten seconds more.
@@ -164,7 +169,7 @@ class DQN:
                 what is best there is found on the way, which is faster and changes nothing else.
 
         Returns:
-            The TD error of each row, and numbers to look at, `[members]` each (of the last step).
+            The TD error of each row, and metrics, `[members]` each (of the last step).
 
         Raises:
             NonFiniteLoss: The state is then as before the call.
@@ -172,8 +177,8 @@ class DQN:
         noise = self._noise.draw(3 * steps)
         then = None if self._noise.size else then  # acting draws noise of its own
         given = data, weight, noise, lr
-        state, td_error, sums, info, best = self._engine.update(self.state, *given, then)
-        check(self.learner, self.state, state, sums, info, given)
+        state, td_error, health, info, best = self._engine.update(self.state, *given, then)
+        check(self.learner, self.state, state, health, info, given)
         self.state = state
         self._foreseen = (state, then, best)
         return td_error, info
@@ -187,7 +192,7 @@ class DQN:
         self._engine.rehearse(self.state, data)
 
     def outlook(self, data: Mapping[str, np.ndarray], tasks: int) -> Outlook:
-        """Losses and gradients of several tasks' rows, `[members, tasks * n, ...]`; see there."""
+        """Losses and gradients of several tasks' rows; see `agents.interference.outlook`."""
         return outlook(self.learner, self.state, self._silent(data), tasks)
 
     def end_task(self, samples: Mapping[str, np.ndarray]) -> None:

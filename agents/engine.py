@@ -13,7 +13,7 @@ from agents.learner import Learner, LearnerState
 from agents.members import each_member
 from agents.readings import Readings
 from agents.recording import Tree
-from agents.round import Look, Round, array_of, minibatches
+from agents.tensors import BatchTensors, ObservationTensors, array_of, minibatches
 from agents.transfer import transfer
 
 # Gradient steps in one call, where calling takes long beside computing: each lengthens compiling.
@@ -40,8 +40,8 @@ class Engine:
         self._observe = self._observers(compiled=False)
         small = members * learner.model.network.size <= AT_ONCE_UP_TO
         self.quiet = torch.zeros(members, learner.model.network.noise_size, device=device)
-        self._round = Round(device, AT_ONCE if small else 1)
-        self._look_at = Look(device, self.quiet)
+        self._batches = BatchTensors(device, AT_ONCE if small else 1)
+        self._observations = ObservationTensors(device, self.quiet)
         self._named: tuple[str, ...] = ()
 
     def compile(self, acting: bool) -> None:
@@ -52,8 +52,10 @@ class Engine:
             self._observe = self._observers(compiled=True)
 
     def _observers(self, compiled: bool) -> list[Recorded]:
-        """`_look` where observation statistics stand still, and where they move."""
-        return [Recorded(partial(self._look, k), "the scales", compiled) for k in (False, True)]
+        """`_update_scales` where observation statistics stand still, and where they move."""
+        return [
+            Recorded(partial(self._update_scales, k), "the scales", compiled) for k in (False, True)
+        ]
 
     @property
     def recordings(self) -> int:
@@ -86,35 +88,36 @@ class Engine:
                 network without noise.
 
         Returns:
-            The new state; the TD error of each row; each member's largest loss and the sum of its
-            weights, `[2, members]`; numbers to look at, of the last step; and what `best` would now
+            The new state; the TD error of each row; the health of each member, `[2, members]`: the
+            largest |loss + length of the gradient| of its steps, and the sum of its weights, finite
+            numbers if all is well; metrics of the last step; and what `best` would now
             say of the observations, in the same call.
         """
-        calls = self._round.of(data, weight, noise, lr)
-        seen = [] if then is None else [self._look_at.at(*then, self.quiet)]
+        calls = self._batches.of(data, weight, noise, lr)
+        seen = [] if then is None else [self._observations.at(*then, self.quiet)]
         errors, numbers, chosen = [], [], []
         for number, call in enumerate(calls, 1):
             last = seen if number == len(calls) else []
             state, result, *chosen = self._update(state, call, *last)
             errors.append(array_of(result["td_error"]))
             numbers.append(array_of(result["info"]))
-        sums, shown = numbers[-1][:2], numbers[-1][2:]
+        health, shown = numbers[-1][:2], numbers[-1][2:]
         if len(calls) > 1:
-            sums[0] = np.max([each[0] for each in numbers], axis=0)
+            health[0] = np.max([each[0] for each in numbers], axis=0)
         action = array_of(chosen[0]["action"]) if chosen else None
         td_error = errors[0] if len(errors) == 1 else np.concatenate(errors, axis=1)
-        return state, td_error, sums, Readings(self._named, shown), action
+        return state, td_error, health, Readings(self._named, shown), action
 
     def rehearse(self, state: LearnerState, data: Mapping[str, np.ndarray]) -> None:
         """One gradient step, neither recorded nor kept."""
         size = self.learner.model.network.noise_size
         noise = torch.zeros(self.members, 3, size, device=self.device)
         weight = np.ones(data["reward"].shape, np.float32)
-        self._steps(state, *Round(self.device).of(data, weight, noise, 0.0))
+        self._steps(state, *BatchTensors(self.device).of(data, weight, noise, 0.0))
 
     def best(self, state: LearnerState, obs: np.ndarray, task: int, noise: Tensor) -> np.ndarray:
         """The best actions for raw observations `[members, envs, *shape]`, `[members, envs]`."""
-        (chosen,) = self._choose(state, self._look_at.at(obs, task, noise))
+        (chosen,) = self._choose(state, self._observations.at(obs, task, noise))
         return array_of(chosen["action"])
 
     def observe(
@@ -145,15 +148,14 @@ class Engine:
     def _steps(self, state: Tree, call: Tree, *seen: Tree) -> tuple[Tree, ...]:
         """Some gradient steps, and the best actions for what is seen after them.
 
-        The numbers to look at are one tensor, `[numbers, members]`, after the largest loss and the
-        sum of the weights.
+        The metrics are one tensor, `[metrics, members]`, after the two numbers of health.
         """
-        errors, losses = [], []
+        errors, sizes = [], []
         for batch in minibatches(call):
             state, info = self.learner.update(state, batch)
             errors.append(info.pop("td_error"))
-            losses.append(info["loss"] + info["gradient_norm"])
-        largest, weights = torch.stack(losses).abs().amax(0), state["theta"].sum(1)
+            sizes.append(info["loss"] + info["gradient_norm"])
+        largest, weights = torch.stack(sizes).abs().amax(0), state["theta"].sum(1)
         info["td_error"] = errors[-1].abs().mean(1)
         self._named = tuple(info)
         td_error = errors[0] if len(errors) == 1 else torch.cat(errors, 1)
@@ -164,7 +166,7 @@ class Engine:
         q = each_member(self.learner.q, self.members)
         return ({"action": q(state, seen["noise"], seen["obs"], seen["task"]).argmax(-1)},)
 
-    def _look(self, adapt: bool, state: Tree, seen: Tree) -> tuple[Tree]:
+    def _update_scales(self, adapt: bool, state: Tree, seen: Tree) -> tuple[Tree]:
         options = self.learner.options
 
         def one(state: Tree, seen: Tree) -> Tree:

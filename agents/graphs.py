@@ -1,4 +1,4 @@
-"""Recorded graphs made shorter: what only looks at a tensor another way is followed, not done.
+"""Recorded graphs made shorter: views that nothing needs, and operations done twice, are left out.
 
 Tracing a function of one member under `vmap`, with its gradient, leaves many operations that
 compute nothing: a dimension added and taken away again, a transpose of a transpose, the same view
@@ -14,6 +14,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.passes.dialect.common.cse_pass import CSEPass, get_CSE_banned_ops
 
 aten = torch.ops.aten
+Place = tuple[int, str]  # a tensor in a tuple of trees: which tree, and its name there
 Rule = Callable[[Node], Any]  # the node that stands for the given one, or None
 
 
@@ -34,8 +35,37 @@ def shorten(graph: GraphModule) -> GraphModule:
     return graph
 
 
+def prune(graph: GraphModule, places: list[Place]) -> tuple[list[Place], list[Place], list[int]]:
+    """Takes unused inputs, unused operations and results that are inputs out of a graph.
+
+    Args:
+        graph: Changed in place.
+        places: Where its inputs are from.
+
+    Returns:
+        Where the inputs left are from; where results that were inputs are from; and for each former
+        result its number among the results left followed by these.
+    """
+    place_of = dict(
+        zip((n for n in graph.graph.nodes if n.op == "placeholder"), places, strict=True)
+    )
+    output = next(node for node in graph.graph.nodes if node.op == "output")
+    ends: list[Node] = list(output.args[0])
+    computed = [node for node in ends if node not in place_of]
+    unchanged = [node for node in ends if node in place_of]
+    output.args = (computed,)
+    graph.graph.eliminate_dead_code()
+    inputs = [node for node in place_of if node.users]
+    for node in place_of.keys() - set(inputs):
+        graph.graph.erase_node(node)
+    graph.recompile()
+    numbers = iter(range(len(computed))), iter(range(len(computed), len(ends)))
+    order = [next(numbers[node in place_of]) for node in ends]
+    return [place_of[n] for n in inputs], [place_of[n] for n in unchanged], order
+
+
 def _follow(graph: GraphModule) -> bool:
-    """Puts every operation that computes nothing out of use; whether there was any."""
+    """Replaces each operation that computes nothing by its input; whether there was one."""
     changed = False
     constants: dict[Any, Node] = {}
     for node in graph.graph.nodes:
@@ -63,14 +93,14 @@ def _source(node: Any, target: Any) -> Any:
 
 
 def _dim(node: Any, of: Any) -> int:
-    """The dimension that a node is about, counted from the first of a tensor."""
+    """The dimension that a node names, counted from the first one of the tensor `of`."""
     dim = node.args[1]
     assert isinstance(dim, int)
     return dim % len(_shape(of))
 
 
 def _view(node: Node) -> Any:
-    """What is looked at, where it is seen as it is."""
+    """The tensor that is viewed, if the view has the same shape."""
     return node.args[0] if _shape(node) == _shape(node.args[0]) else None
 
 
@@ -79,7 +109,7 @@ def _transpose(node: Node) -> Any:
 
 
 def _select(node: Node) -> Any:
-    """The only part of a dimension that was just added."""
+    """The tensor before a dimension was added, where the only entry of that one is selected."""
     of: Any = node.args[0]
     if of.target is aten.select_backward.default and of.args[2:] == node.args[1:]:
         return of.args[0]
@@ -88,7 +118,7 @@ def _select(node: Node) -> Any:
 
 
 def _unsqueeze(node: Node) -> Any:
-    """The dimension whose only part was just taken."""
+    """The tensor before an entry of a dimension was selected, if it had only that one."""
     of = node.args[0]
     inner = _source(of, aten.select.int)
     if inner is None or _shape(inner) != _shape(node):

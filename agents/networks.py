@@ -3,8 +3,9 @@
 A network is any module with `forward(obs [batch, *shape], task [batch]) -> [batch, actions]`, or
 `[batch, actions, atoms]` where it predicts a distribution of returns. What it says of a row depends
 on no other row, and it uses the weights of PyTorch's layers by calling these. To add one: write it,
-and add a line to NETWORKS. If it has `features(obs, task) -> [batch, numbers]`, what its last layer
-sees, coresets can compare rows by that.
+add a line to NETWORKS, and its name to FOR_IMAGES if it takes images. If it has `features(obs,
+task) -> [batch, numbers]`, what its last layer sees, coresets can compare rows by that. If it names
+its last layers in `output_layers`, methods that are for hidden layers leave them alone.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.layers import HalfConv2d, HalfLinear, NoisyLinear
+from agents.layers import BFloat16Conv2d, BFloat16Linear, NoisyLinear
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class NetworkSpec:
             Deviation: the mean runs over all actions of the shared space.
         layer_norm: LayerNorm before each hidden activation.
         noisy: Factorised Gaussian noise in the fully connected layers (NoisyNet).
-        half: Products in bfloat16 below the heads; everything else stays in float32.
+        bfloat16: Products in bfloat16 below the heads; everything else stays in float32.
     """
 
     shape: tuple[int, ...]
@@ -46,13 +47,13 @@ class NetworkSpec:
     dueling: bool = False
     layer_norm: bool = False
     noisy: bool = False
-    half: bool = False
+    bfloat16: bool = False
 
-    def linear(self, inputs: int, outputs: int, half: bool = False) -> nn.Module:
+    def linear(self, inputs: int, outputs: int, bfloat16: bool = False) -> nn.Module:
         """A fully connected layer, noisy if the network is."""
         if self.noisy:
-            return NoisyLinear(inputs, outputs, half)
-        return (HalfLinear if half else nn.Linear)(inputs, outputs)
+            return NoisyLinear(inputs, outputs, bfloat16)
+        return (BFloat16Linear if bfloat16 else nn.Linear)(inputs, outputs)
 
     @property
     def context_size(self) -> int:
@@ -86,7 +87,7 @@ class CNN(nn.Module):
         channels, height, width = spec.shape
         plan = [(16, 3, 1)] if min(height, width) < 36 else [(32, 8, 4), (64, 4, 2), (64, 3, 1)]
         layers: list[nn.Module] = []
-        convolution = HalfConv2d if spec.half else nn.Conv2d
+        convolution = BFloat16Conv2d if spec.bfloat16 else nn.Conv2d
         for filters, kernel, stride in plan:
             layers += [convolution(channels, filters, kernel, stride), nn.ReLU()]
             channels = filters
@@ -104,7 +105,7 @@ class CNN(nn.Module):
 def _dense(spec: NetworkSpec, sizes: list[int]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layers.append(spec.linear(inputs, outputs, spec.half))
+        layers.append(spec.linear(inputs, outputs, spec.bfloat16))
         layers += [nn.LayerNorm(outputs)] if spec.layer_norm else []
         layers.append(nn.ReLU())
     return nn.Sequential(*layers)
@@ -113,15 +114,14 @@ def _dense(spec: NetworkSpec, sizes: list[int]) -> nn.Sequential:
 class QNetwork(nn.Module):
     """A torso with one head, a head per task, or the task as a further input."""
 
+    output_layers = ("advantage", "value")
+
     def __init__(self, spec: NetworkSpec, torso: MLP | CNN) -> None:
         super().__init__()
         self.torso = torso
         self.heads = spec.num_tasks if spec.head == "per_task" else 1
-        self.context_size, self.actions, self.atoms = (
-            spec.context_size,
-            spec.num_actions,
-            spec.atoms,
-        )
+        self.context_size = spec.context_size
+        self.actions, self.atoms = spec.num_actions, spec.atoms
         self.advantage = spec.linear(torso.features, self.heads * spec.num_actions * spec.atoms)
         self.value = spec.linear(torso.features, self.heads * spec.atoms) if spec.dueling else None
 
@@ -180,3 +180,4 @@ NETWORKS: dict[str, Callable[[NetworkSpec], nn.Module]] = {
     "mlp": lambda spec: QNetwork(spec, MLP(spec)),
     "cnn": lambda spec: QNetwork(spec, CNN(spec)),
 }
+FOR_IMAGES = {"cnn"}  # names of networks that take [channels, height, width]; others take vectors

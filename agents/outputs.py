@@ -48,8 +48,8 @@ def features_of(learner: Learner, own: Callable[[], LearnerState]) -> Features:
         state = own()
         device, quiet = state["theta"].device, _quiet(network, state)
         raw, tasks = (torch.from_numpy(array).to(device) for array in (obs, task))
-        seen, context = learner.see(state, raw, tasks), learner.model.context(tasks)
-        return network(state["theta"], quiet, seen, context.long()).cpu().numpy()
+        inputs, context = learner.normalize(state, raw, tasks), learner.model.context(tasks)
+        return network(state["theta"], quiet, inputs, context.long()).cpu().numpy()
 
     return features
 

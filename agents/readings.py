@@ -1,4 +1,4 @@
-"""Numbers to look at: what an update tells of itself."""
+"""The metrics of an update."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,9 +6,10 @@ import numpy as np
 
 
 class Readings(Mapping[str, np.ndarray]):
-    """Numbers by name, `[members]` each, in one array.
+    """Metrics by name, `[members]` each, in one array.
 
-    To take an array apart takes longer than most numbers of an update are looked at for.
+    They stay in one array: most are never read one by one, so splitting it at every update would be
+    wasted.
 
     Attributes:
         array: All of them, `[numbers, members]`.

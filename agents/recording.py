@@ -9,18 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.jit._fuser import optimized_execution
 
 from agents.captured import Captured, Operations
-from agents.graphs import shorten
+from agents.graphs import Place, prune, shorten
 from agents.products import hand_over
 
 LOG = logging.getLogger("retain")
 Tree = dict[str, Tensor]
 Function = Callable[..., tuple[Tree, ...]]
-Place = tuple[int, str]  # a tensor in a tuple of trees: which tree, and its name there
 
 
 class Recording:
@@ -31,35 +30,22 @@ class Recording:
         trees: Its arguments; nothing is computed.
 
     Attributes:
-        goes_on: Whether the function's first result can be its next first argument; known once it
-            was played, since what is compiled may give other strides than were recorded.
+        result_fits_again: Whether the function's first result can be its next first argument; known
+            once it was played, since what is compiled may give other strides than were recorded.
     """
 
     def __init__(self, function: Function, trees: tuple[Tree, ...]) -> None:
         places = [(number, name) for number, tree in enumerate(trees) for name in tree]
-        shape_of_results: list[list[str]] = []
-
-        def flat(*tensors: Tensor) -> list[Tensor]:
-            given: tuple[Tree, ...] = tuple({} for _ in trees)
-            for (number, name), tensor in zip(places, tensors, strict=True):
-                given[number][name] = tensor
-            results = function(*given)
-            shape_of_results[:] = [list(tree) for tree in results]
-            return [tensor for tree in results for tensor in tree.values()]
-
-        with torch.no_grad():
-            recorded = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)
-            graph = shorten(recorded(*(trees[number][name] for number, name in places)))
-        self._graph = graph
-        inputs, unchanged, ends = _pruned(graph, places)
+        self._graph, result_names = _recorded(function, trees, places)
+        inputs, unchanged, ends = prune(self._graph, places)
         self._inputs, self._unchanged = _Places(inputs), unchanged
-        self._captures = _can_be_captured(graph, self._inputs.of(trees))
+        self._captures = _can_be_captured(self._graph, self._inputs.of(trees))
         names = [[n for at, n in inputs if at == number] for number in range(len(trees))]
         self._names = names
         self._forms = [_form(tree, own) for tree, own in zip(trees, names, strict=True)]
         numbers = iter(ends)
-        self._results = [(own, _several([next(numbers) for _ in own])) for own in shape_of_results]
-        self.goes_on: bool | None = None
+        self._results = [(own, _several([next(numbers) for _ in own])) for own in result_names]
+        self.result_fits_again: bool | None = None
         self._operations: Operations = self._graph
 
     def fits(self, trees: tuple[Tree, ...], known: tuple[Tree, ...]) -> bool:
@@ -71,8 +57,8 @@ class Recording:
         """
         if len(trees) != len(self._forms):
             return False
-        looks = zip_longest(trees, known, self._names, self._forms)
-        return all(tree is fit or _form(tree, names) == form for tree, fit, names, form in looks)
+        pairs = zip_longest(trees, known, self._names, self._forms)
+        return all(tree is fit or _form(tree, names) == form for tree, fit, names, form in pairs)
 
     def play(self, trees: tuple[Tree, ...]) -> tuple[Tree, ...]:
         """The function's results for arguments that fit."""
@@ -81,9 +67,9 @@ class Recording:
         made = tuple(
             [dict(zip(names, ends(tensors), strict=True)) for names, ends in self._results]
         )
-        if self.goes_on is None:
+        if self.result_fits_again is None:
             same = _form(made[0], self._names[0]) == self._forms[0]
-            self.goes_on = same and made[0].keys() == trees[0].keys()
+            self.result_fits_again = same and made[0].keys() == trees[0].keys()
         return made
 
     def interpret(self, trees: tuple[Tree, ...]) -> None:
@@ -149,6 +135,26 @@ class Recording:
         return True
 
 
+def _recorded(
+    function: Function, trees: tuple[Tree, ...], places: list[Place]
+) -> tuple[GraphModule, list[list[str]]]:
+    """The operations of a function of the tensors at these places, and its results' names."""
+    result_names: list[list[str]] = []
+
+    def flat(*tensors: Tensor) -> list[Tensor]:
+        given: tuple[Tree, ...] = tuple({} for _ in trees)
+        for (number, name), tensor in zip(places, tensors, strict=True):
+            given[number][name] = tensor
+        results = function(*given)
+        result_names[:] = [list(tree) for tree in results]
+        return [tensor for tree in results for tensor in tree.values()]
+
+    with torch.no_grad():
+        record = make_fx(flat, tracing_mode="fake", _allow_non_fake_inputs=True)
+        graph = shorten(record(*(trees[number][name] for number, name in places)))
+    return graph, result_names
+
+
 class _Places:
     """Tensors in a tuple of trees, taken out of it by few calls.
 
@@ -173,35 +179,6 @@ def _several(keys: Sequence[Any]) -> Callable[[Any], Sequence[Any]]:
     if len(keys) > 1:
         return itemgetter(*keys)
     return lambda values: [values[key] for key in keys]
-
-
-def _pruned(graph: GraphModule, places: list[Place]) -> tuple[list[Place], list[Place], list[int]]:
-    """Takes unused inputs, unused operations and results that are inputs out of a graph.
-
-    Args:
-        graph: Changed in place.
-        places: Where its inputs are from.
-
-    Returns:
-        Where the inputs left are from; where results that were inputs are from; and for each former
-        result its number among the results left followed by these.
-    """
-    place_of = dict(
-        zip((n for n in graph.graph.nodes if n.op == "placeholder"), places, strict=True)
-    )
-    output = next(node for node in graph.graph.nodes if node.op == "output")
-    ends: list[Node] = list(output.args[0])
-    computed = [node for node in ends if node not in place_of]
-    unchanged = [node for node in ends if node in place_of]
-    output.args = (computed,)
-    graph.graph.eliminate_dead_code()
-    inputs = [node for node in place_of if node.users]
-    for node in place_of.keys() - set(inputs):
-        graph.graph.erase_node(node)
-    graph.recompile()
-    numbers = iter(range(len(computed))), iter(range(len(computed), len(ends)))
-    order = [next(numbers[node in place_of]) for node in ends]
-    return [place_of[n] for n in inputs], [place_of[n] for n in unchanged], order
 
 
 def _can_be_captured(graph: GraphModule, examples: Sequence[Tensor]) -> bool:

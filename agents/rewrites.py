@@ -1,8 +1,8 @@
 """Recorded graphs rewritten before they are compiled: faster C++, other last bits at most.
 
 Inductor keeps the form in which a gradient was written down: a matrix is multiplied and afterwards
-turned one element at a time, and a scalar that scales a vector is computed again for every part of
-it. On a small network that takes longer than the products do.
+transposed one element at a time, and a scalar that scales a vector is computed again for every part
+of it. On a small network that takes longer than the products do.
 """
 
 from typing import Any
@@ -25,24 +25,24 @@ def rewrite(graph: GraphModule) -> None:
     """Rewrites a recorded graph in place."""
     for node in list(graph.graph.nodes):
         if node.target is aten.addmm.default and not node.kwargs:
-            _part(graph.graph, node)
+            _split_bias(graph.graph, node)
     for node in list(graph.graph.nodes):
         if node.target in PRODUCTS and _has_few_terms(node):
-            _spread(graph.graph, node)
+            _write_out(graph.graph, node)
     for node in list(graph.graph.nodes):
-        if node.target in PRODUCTS and _is_better_turned(node):
-            _turn(graph.graph, node)
-        if node.target in VIEWS:  # what it looks at may now lie otherwise in memory
+        if node.target in PRODUCTS and _is_better_transposed(node):
+            _transpose_product(graph.graph, node)
+        if node.target in VIEWS:  # the tensor that is viewed may now have other strides
             node.target = aten.reshape.default
     for node in list(graph.graph.nodes):
         if _is_few(node) and any(_is_many(user) for user in _users(node)):
-            _keep(graph.graph, node)
+            _compute_once(graph.graph, node)
     graph.graph.eliminate_dead_code()
     graph.recompile()
 
 
-def _part(graph: Graph, node: Node) -> None:
-    """Makes a product with a bias two operations: what follows adds the bias for nothing.
+def _split_bias(graph: Graph, node: Node) -> None:
+    """Splits off a product's bias: inductor then adds it in the operation that follows.
 
     Inductor would join the two again, were the product not kept.
     """
@@ -57,8 +57,8 @@ def _has_few_terms(product: Node) -> bool:
     return 0 < _value(product.args[0]).shape[-1] <= TERMS
 
 
-def _spread(graph: Graph, product: Node) -> None:
-    """Writes a product out as a sum of a few columns times rows, which what follows takes in."""
+def _write_out(graph: Graph, product: Node) -> None:
+    """Writes a product out as a sum of a few columns times rows, which inductor fuses."""
     left, right = product.args
     with graph.inserting_before(product):
         if _value(right).stride(-1) != 1:  # rows that are read again and again, in one piece each
@@ -68,7 +68,7 @@ def _spread(graph: Graph, product: Node) -> None:
         for k in range(1, _value(left).shape[-1]):
             made = _call(graph, aten.add.Tensor, made, _term(graph, left, right, k))
     if made.meta["val"].stride() != _value(product).stride():
-        return  # what looks at the product may count on how it lies in memory
+        return  # views of the product may rely on its strides
     for user in list(product.users):
         if user.target is KEEP:
             user.replace_all_uses_with(made)
@@ -83,35 +83,35 @@ def _term(graph: Graph, left: Any, right: Any, k: int) -> Node:
     )
 
 
-def _is_better_turned(product: Node) -> bool:
-    """Whether rather the product's transpose is made: to have long rows, or since that is used."""
+def _is_better_transposed(product: Node) -> bool:
+    """Whether to compute the transposed product: its rows are longer, or only it is used."""
     rows, columns = product.meta["val"].shape[-2:]
     if min(rows, columns) < SHORT:
         return bool(columns < rows)
-    return all(map(_is_turn, product.users))
+    return all(map(_is_transpose, product.users))
 
 
-def _turn(graph: Graph, product: Node) -> None:
+def _transpose_product(graph: Graph, product: Node) -> None:
     """Makes `a @ b` the transpose of `b.T @ a.T`."""
     with graph.inserting_before(product):
-        right, left = (_turned(graph, factor) for factor in product.args)
+        right, left = (_transposed(graph, factor) for factor in product.args)
         made = _call(graph, product.target, left, right)
-        back = _contiguous(graph, _turned(graph, made))
+        back = _contiguous(graph, _transposed(graph, made))
     for user in list(product.users):
-        if _is_turn(user):
+        if _is_transpose(user):
             user.replace_all_uses_with(made)
     product.replace_all_uses_with(back)
 
 
-def _turned(graph: Graph, matrix: Any) -> Node:
+def _transposed(graph: Graph, matrix: Any) -> Node:
     """The transpose of a matrix or of each member's; of a transpose, what that was made of."""
-    if _is_turn(matrix):
+    if _is_transpose(matrix):
         source: Node = matrix.args[0]
         return source
     return _call(graph, aten.transpose.int, matrix, -2, -1)
 
 
-def _is_turn(node: Node) -> bool:
+def _is_transpose(node: Node) -> bool:
     """Whether this is the transpose of a matrix, or of each member's."""
     if node.target is not aten.transpose.int:
         return node.target is aten.t.default
@@ -136,15 +136,15 @@ def _is_view(node: Node) -> bool:
 
 
 def _users(node: Node) -> list[Node]:
-    """What a tensor is used in, also by way of another look at it."""
+    """Operations that use a tensor, directly or through a view of it."""
     found: list[Node] = []
     for user in node.users:
         found += _users(user) if _is_view(user) else [user]
     return found
 
 
-def _keep(graph: Graph, node: Node) -> None:
-    """Has a tensor computed once."""
+def _compute_once(graph: Graph, node: Node) -> None:
+    """Makes inductor compute a tensor once and keep it, in place of once for each use."""
     with graph.inserting_after(node):
         if node.meta["val"].numel() > 1:
             kept = made = _call(graph, KEEP, node, node.meta["val"].stride())
@@ -156,7 +156,7 @@ def _keep(graph: Graph, node: Node) -> None:
 
 
 def _contiguous(graph: Graph, matrix: Any) -> Node:
-    """The matrix with its rows one after the other in memory."""
+    """The matrix as a contiguous copy."""
     copy = _call(graph, aten.clone.default, matrix)
     copy.kwargs = {"memory_format": torch.contiguous_format}
     copy.meta["val"] = copy.meta["val"].contiguous()

@@ -18,7 +18,7 @@ from agents.diagnosis import NonFiniteLoss
 from agents.exploration import Exploration
 from agents.methods import Method
 from agents.options import DQNOptions
-from agents.sb3_model import Model, TypedSpace
+from agents.sb3_model import SB3Model, TypedSpace
 
 # What is so whatever the options say.
 FIXED: dict[str, dict[str, Any]] = {
@@ -44,12 +44,12 @@ FIXED["sb3-qrdqn"] = FIXED["sb3-dqn"] | {"distribution": "quantiles"}
 Saved = list[dict[str, dict[str, Any]]]
 
 
-def unlike(agent: str, options: DQNOptions) -> dict[str, Any]:
+def forced_options(agent: str, options: DQNOptions) -> dict[str, Any]:
     """What the agent does otherwise than the options' defaults say.
 
     Args:
         agent: A key of AGENTS; nothing is fixed for our own.
-        options: As given.
+        options: As given; a run's `Config` has fields of its own beside the agent's.
 
     Raises:
         ValueError: A value that was chosen, that is no default, is not what the agent does.
@@ -91,12 +91,17 @@ class SB3Agent:
         rngs: Sequence[np.random.Generator],
         num_envs: int,
     ) -> None:
-        if other := unlike(name, options):
+        if other := forced_options(name, options):
             raise ValueError(f"{name} needs {', '.join(f'{k}={v}' for k, v in other.items())}")
         self.options, self.members = options, len(rngs)
         self._valid, self._num_envs, self._updates = space.valid, num_envs, 0
         self.exploration = Exploration(num_envs, list(rngs), options.exploratory_steps)
-        self._models = [Model(name, space, options, rng) for rng in rngs]
+        self._models = [SB3Model(name, space, options, rng) for rng in rngs]
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights of the networks of all members."""
+        return sum(model.num_parameters for model in self._models)
 
     @property
     def nbytes(self) -> int:

@@ -63,7 +63,7 @@ class Rows:
         self.td_error = td_error
 
 
-class Model:
+class SB3Model:
     """One member: a model of SB3's without environments or rows of its own."""
 
     def __init__(
@@ -80,6 +80,11 @@ class Model:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         self._online.load_state_dict(flat.unflatten(flat.initial(generator)))
         self._target.load_state_dict(self._online.state_dict())
+
+    @property
+    def num_parameters(self) -> int:
+        """Weights of the network, without those of the target."""
+        return sum(parameter.numel() for parameter in self._online.parameters())
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:

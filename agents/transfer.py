@@ -1,4 +1,4 @@
-"""Arrays as tensors that stay the same ones, where a learner is: rewritten as the arrays are."""
+"""Tensors on the learner's device that mirror NumPy arrays: made once, then filled anew."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ class Shared:
         self.tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def send(self) -> None:
-        """There is nothing to be done."""
+        """Does nothing: the tensors are the arrays' own memory."""
 
 
 class Transfer:
@@ -62,12 +62,12 @@ Sender = Shared | Transfer
 
 
 def transfer(arrays: Mapping[str, np.ndarray], device: torch.device) -> Sender:
-    """What makes tensors on a device of these arrays."""
+    """Tensors of these arrays on a device, and the call that sends what is in the arrays."""
     return Shared(arrays) if device.type == "cpu" else Transfer(arrays, device)
 
 
 def _whole(array: np.ndarray, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The array whose memory an array shares with others; itself, if they need little of that."""
+    """The base array if most of it is wanted, so that one copy serves all views; else `array`."""
     base = _base(array)
     wanted = sum(each.nbytes for each in arrays.values() if _base(each) is base)
     steps = (_first(array, base), *array.strides)
@@ -82,13 +82,13 @@ def _base(array: np.ndarray) -> np.ndarray:
 
 
 def _first(array: np.ndarray, whole: np.ndarray) -> int:
-    """Bytes of the whole before an array's first one."""
+    """Where in the bytes of `whole` an array begins."""
     first: int = array.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
     return first
 
 
 def _part(room: Tensor, array: np.ndarray, whole: np.ndarray) -> Tensor:
-    """The part of a room for an array's bytes that another array is, which shares its memory."""
+    """A view of `room`, a copy of the bytes of `whole`, laid out as `array` is in `whole`."""
     typed = room.view(torch.from_numpy(np.empty(0, array.dtype)).dtype)
     if whole is array:
         return typed[: array.size].view(array.shape)

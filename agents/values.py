@@ -22,16 +22,18 @@ class Expectation:
         """[..., actions, 1] -> [..., actions]."""
         return outputs.squeeze(-1)
 
-    def loss(self, outputs: Tensor, following: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
+    def loss(
+        self, outputs: Tensor, next_outputs: Tensor, reward: Tensor, discount: Tensor
+    ) -> Tensor:
         """Loss per row, [batch].
 
         Args:
             outputs: Of the action taken, [batch, 1].
-            following: The target network's for the next action, [batch, 1].
+            next_outputs: The target network's for the next action, [batch, 1].
             reward: n-step sum, [batch].
-            discount: What the following value is multiplied by; 0 at a termination, [batch].
+            discount: What the next value is multiplied by; 0 at a termination, [batch].
         """
-        target = reward + discount * following.squeeze(-1)
+        target = reward + discount * next_outputs.squeeze(-1)
         return huber(target - outputs.squeeze(-1), self.huber_delta)
 
 
@@ -49,9 +51,11 @@ class Quantiles:
         """[..., actions, atoms] -> [..., actions]."""
         return outputs.mean(-1)
 
-    def loss(self, outputs: Tensor, following: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
+    def loss(
+        self, outputs: Tensor, next_outputs: Tensor, reward: Tensor, discount: Tensor
+    ) -> Tensor:
         """Quantile Huber loss per row (equation 10), [batch]; see Expectation.loss."""
-        target = reward[:, None] + discount[:, None] * following
+        target = reward[:, None] + discount[:, None] * next_outputs
         error = target[:, None, :] - outputs[:, :, None]  # [batch, predicted, target]
         middle = (torch.arange(self.atoms, device=outputs.device) + 0.5) / self.atoms
         weight = (middle[:, None] - (error < 0).to(error.dtype)).abs()
@@ -72,14 +76,16 @@ class Categories:
         """[..., actions, atoms] -> [..., actions]."""
         return (outputs.softmax(-1) * self._support(outputs)).sum(-1)
 
-    def loss(self, outputs: Tensor, following: Tensor, reward: Tensor, discount: Tensor) -> Tensor:
+    def loss(
+        self, outputs: Tensor, next_outputs: Tensor, reward: Tensor, discount: Tensor
+    ) -> Tensor:
         """Cross entropy to the projected target (algorithm 1), [batch]; see Expectation.loss."""
         support = self._support(outputs)
         moved = reward[:, None] + discount[:, None] * support
         moved = moved.clamp(-self.limit, self.limit)
         step = 2 * self.limit / (self.atoms - 1)
         share = (1 - (moved[:, :, None] - support).abs() / step).clamp(min=0)  # [batch, from, to]
-        target = (following.softmax(-1)[:, :, None] * share).sum(1)
+        target = (next_outputs.softmax(-1)[:, :, None] * share).sum(1)
         return -(target * F.log_softmax(outputs, -1)).sum(-1)
 
 

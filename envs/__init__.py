@@ -10,7 +10,7 @@ Gymnasium and NumPy only.
 
 from envs.backends import Vectorization
 from envs.episodes import Episodes, make_episodes
-from envs.sequence import SEQUENCES, Sequence, Stage, parse_sequence
+from envs.sequence import SEQUENCES, Stage, TaskSequence, parse_sequence
 from envs.spaces import SharedSpace
 from envs.task import Task, find_task
 from envs.vector import NonFiniteData, TaskEnvs
@@ -20,11 +20,11 @@ __all__ = [
     "SEQUENCES",
     "Episodes",
     "NonFiniteData",
-    "Sequence",
     "SharedSpace",
     "Stage",
     "Task",
     "TaskEnvs",
+    "TaskSequence",
     "Vectorization",
     "WorkerCrash",
     "find_task",

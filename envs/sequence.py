@@ -24,7 +24,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class TaskSequence:
     """What is learned, in order.
 
     Attributes:
@@ -45,7 +45,7 @@ class Sequence:
         return self.stages[stage].task in [s.task for s in self.stages[:stage]]
 
 
-def parse_sequence(text: str, steps: int) -> Sequence:
+def parse_sequence(text: str, steps: int) -> TaskSequence:
     """The sequence behind `CartPole:30000,Acrobot`, or behind a registered name such as `classic`.
 
     Args:
@@ -56,18 +56,23 @@ def parse_sequence(text: str, steps: int) -> Sequence:
         ValueError: An unknown environment, or a number of steps that is not positive.
     """
     visits = tuple(task for part in text.split(",") for task in _parse(part.strip()))
-    tasks = {(task.env_id, repr(dict(task.kwargs))): task for task in reversed(visits)}
-    order = list(dict.fromkeys((task.env_id, repr(dict(task.kwargs))) for task in visits))
-    names = [tasks[key].name for key in order]
+    tasks: dict[tuple[str, str], Task] = {}
+    for task in visits:
+        tasks.setdefault(_key(task), task)  # a revisit is the same task
+    names = [task.name for task in tasks.values()]
     if len(set(names)) < len(names):
         raise ValueError(f"two different tasks of {text!r} have one name: {', '.join(names)}")
-    stages = []
+    order, stages = list(tasks), []
     for task in visits:
         length = steps if task.steps is None else task.steps
         if length < 1:
             raise ValueError(f"{task.name}: steps must be at least 1, got {length}")
-        stages.append(Stage(order.index((task.env_id, repr(dict(task.kwargs)))), length))
-    return Sequence(tuple(tasks[key] for key in order), tuple(stages))
+        stages.append(Stage(order.index(_key(task)), length))
+    return TaskSequence(tuple(tasks.values()), tuple(stages))
+
+
+def _key(task: Task) -> tuple[str, str]:
+    return task.env_id, repr(dict(task.kwargs))
 
 
 def _parse(part: str) -> tuple[Task, ...]:

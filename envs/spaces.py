@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from envs.errors import one_line
 from envs.task import Task
 
 SUPPORTED = "Box, Discrete, MultiBinary, MultiDiscrete, and Dict or Tuple of these"
@@ -113,7 +114,7 @@ def _install_hint(task: Task, error: Exception) -> str:
     entry = str(gym.spec(task.env_id).entry_point)
     if "box2d" in entry:
         return "needs Box2D: pip install 'retain-rl[box2d]'"
-    return f"cannot be made: {str(error).splitlines()[0]}"
+    return f"cannot be made: {one_line(error)}"
 
 
 def _is_supported(space: spaces.Space[Any]) -> bool:

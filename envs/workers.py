@@ -9,6 +9,8 @@ import gymnasium as gym
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState, _async_worker
 
+from envs.errors import one_line
+
 
 class WorkerCrash(RuntimeError):
     """An environment failed in its worker, or the worker died."""
@@ -69,7 +71,7 @@ class WorkerEnvs(AsyncVectorEnv):
                 process.join(0.2)  # until its exit code is known
                 if process.exitcode:
                     return f"the worker of environment {number} died, exit code {process.exitcode}"
-        return " ".join(str(error).split()) or type(error).__name__
+        return one_line(error)
 
 
 class _Telling(gym.Wrapper[Any, Any, Any, Any]):

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from agents import METHODS, Method
-from agents.methods.method import Batch, State
-from agents.model import Model
+from agents.methods.method import State
+from agents.model import Batch, Model
 from experiments import Config, Result, train
 
 

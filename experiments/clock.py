@@ -25,7 +25,7 @@ class Clock:
     parts: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Time begins to count."""
+        """Starts the timer that `mark` reads."""
         self._marked = time.perf_counter()
 
     def mark(self, part: str) -> None:

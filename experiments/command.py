@@ -13,8 +13,9 @@ import tyro
 from rich.console import Console
 
 from envs import NonFiniteData, WorkerCrash
+from envs.errors import one_line
 from experiments.config import Config, Flags
-from experiments.replay import evaluate_run, film_run, print_scores
+from experiments.playback import evaluate_run, film_run, print_scores
 from experiments.screen import Screen, print_outcome
 from experiments.training import Stopped, train
 
@@ -35,7 +36,7 @@ def run_command(command: Callable[[], None]) -> int:
         print("stopped at once; the last checkpoint holds: --resume goes on", file=sys.stderr)
         return 130
     except (ValueError, OSError, NonFiniteData, WorkerCrash) as error:
-        print("error:", *str(error).split(), file=sys.stderr)  # one line, whatever it says
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -92,7 +93,7 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def _said() -> Iterator[None]:
-    """What the run logs is shown: how it runs, once, and every warning."""
+    """Shows what a run logs, how it runs and every warning, on standard error."""
     log, lines = logging.getLogger("retain"), _Lines()
     level = log.level
     log.addHandler(lines)

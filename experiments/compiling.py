@@ -48,6 +48,5 @@ def compiles_acting(config: Config, steps: int) -> bool:
 
 def _pays(config: Config, steps: int) -> bool:
     """Whether all updates together save at least what compiling takes."""
-    together = -(-config.seeds // int(config.processes))  # members of one process
-    saved = SAVED + SAVED_PER_MEMBER * together
+    saved = SAVED + SAVED_PER_MEMBER * config.members_per_process
     return updates_of(config, steps) * saved >= COMPILING

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from envs import Episodes, NonFiniteData, Sequence, SharedSpace, make_episodes
+from envs import Episodes, NonFiniteData, SharedSpace, TaskSequence, make_episodes
 from experiments.seeding import Use, episode_seed, stream
 
 LONGEST_EPISODE = 10_000  # steps; environments need not end
@@ -23,7 +23,7 @@ class Evaluator:
     """
 
     def __init__(
-        self, sequence: Sequence, space: SharedSpace, seeds: list[int], native: bool = True
+        self, sequence: TaskSequence, space: SharedSpace, seeds: list[int], native: bool = True
     ) -> None:
         self._sequence, self._space, self._seeds = sequence, space, seeds
         self._native = native
@@ -66,7 +66,7 @@ class Evaluator:
         return total.reshape(members, episodes)
 
     def random_returns(self, episodes: int) -> list[float]:
-        """Mean return of uniformly random actions at each task, the foot of every scale."""
+        """Mean return of uniformly random actions at each task: 0 on the common scale."""
         # The same for all runs and members.
         alone = Evaluator(self._sequence, self._space, [0], self._native)
         rng = stream(0, Use.RANDOM_POLICY)

@@ -5,23 +5,21 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from multiprocessing import current_process
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from buffers import BUFFERS, ReplayBuffer
+from experiments.auto import settled
 from experiments.checkpoint import load_newest, write_atomically
 from experiments.config import FREE_ON_RESUME, Config
-from experiments.joined import MEMBERS, Joined
+from experiments.parallel.joined import MEMBERS, Joined
 from experiments.precision import slow_precision
 from experiments.run import Run
-from experiments.threads import cores, fastest_threads
+from experiments.threads import fastest_threads
 
 LOG = logging.getLogger("retain")
 LONGEST_NAME = 100
-GUARD = 'with processes, call train below `if __name__ == "__main__":`, as each imports the script'
 
 
 def new_run(config: Config) -> Run:
@@ -32,7 +30,7 @@ def new_run(config: Config) -> Run:
     """
     if config.name is not None:
         _check_name(config)
-    run = _run_of(_settled(config))
+    run = _run_of(settled(config))
     if run.fixed:
         settings = ", ".join(f"{name}={value}" for name, value in run.fixed.items())
         LOG.warning("%s cannot do otherwise than: %s", config.agent, settings)
@@ -76,6 +74,11 @@ def resumed_run(config: Config) -> Run:
         run.load_state_dict(state)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is of another version: {error}") from None
+    was, now = state["config"].get("device"), run.config.device
+    if {was, now} == {"cpu", "cuda"}:
+        LOG.warning(
+            "%s was made on %s; the run goes on on %s, with other last bits", path, was, now
+        )
     return run
 
 
@@ -92,13 +95,16 @@ def find_run(name: str, logdir: str) -> Path:
 
 
 def load_config(folder: Path) -> Config:
-    """The configuration that a run was started with.
+    """The configuration that a run was started with; on the CPU where PyTorch finds no GPU.
 
     Raises:
         ValueError: config.json is damaged, or of another version.
     """
     try:
-        return Config.from_json(json.loads((folder / "config.json").read_text()))
+        values = json.loads((folder / "config.json").read_text())
+        if not torch.cuda.is_available() and isinstance(values, dict):
+            values |= {"device": "cpu"}
+        return Config.from_json(values)
     except (json.JSONDecodeError, TypeError, KeyError) as error:
         raise ValueError(f"{folder / 'config.json'} cannot be read: {error}") from None
 
@@ -140,32 +146,6 @@ def _run_of(config: Config, folder: Path = Path()) -> Run:
     return Run(config, folder) if config.processes == 1 else Joined(config, folder)
 
 
-def _settled(config: Config) -> Config:
-    """What `auto` stands for on this machine, where it does not take a trial."""
-    device = _device(config) if config.device == "auto" else config.device
-    processes = _processes(config, device)
-    threads = 1 if processes > 1 and config.threads == "auto" else config.threads
-    return dataclasses.replace(config, device=device, processes=processes, threads=threads)
-
-
-def _processes(config: Config, device: str) -> int:
-    if config.processes == "auto":
-        processes = 1 if device == "cuda" else min(config.seeds, cores())
-    else:
-        processes = config.processes
-    if processes > 1 and device == "cuda":
-        raise ValueError(f"{processes} processes cannot share a GPU: leave them out")
-    if processes > 1 and getattr(current_process(), "_inheriting", False):  # imports a script
-        raise ValueError(GUARD)
-    return processes
-
-
-def _device(config: Config) -> Literal["cpu", "cuda"]:
-    """What `auto` stands for: small networks are faster without the way to a GPU and back."""
-    pays = config.network == "cnn" and config.agent == "dqn"
-    return "cuda" if pays and torch.cuda.is_available() else "cpu"
-
-
 def _check_name(config: Config) -> None:
     folder = Path(config.logdir) / str(config.name)
     if folder.exists() and config.overwrite and not (folder / "config.json").is_file():
@@ -205,7 +185,7 @@ def _names(config: Config) -> Iterator[str]:
 
 
 def _check_flags(config: Config, saved: Config, folder: Path) -> None:
-    """A flag that is given must be what the run was started with."""
+    """A flag must be what the run was started with; one at its default counts as not given."""
     if config.name is not None or config.overwrite:
         raise ValueError("--resume goes on with a run as it is: leave --name and --overwrite out")
     for field in dataclasses.fields(Config):

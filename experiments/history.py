@@ -28,9 +28,9 @@ class History:
         curve: Evaluations in between: (total steps, stage, `[members][tasks]`).
         pending: What was noted and is not yet logged, per name of a scalar: [sum, count].
         acted: What the methods did in this stage, per number of the learner: [sum, count].
-        interference: Per `stage/task`: looks at what the stage did to that task, and the sums of
-            the cosine, the predicted and the measured change of loss over them.
-        looked: Environment steps of each member at the last of these looks.
+        interference: Per `stage/task`: how often what the stage did to that task was measured, and
+            the sums of the cosine, the predicted and the measured change of loss.
+        looked: Environment steps of each member at the last of these measurements.
     """
 
     random: list[float] = field(default_factory=list)

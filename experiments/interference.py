@@ -1,6 +1,6 @@
 """Which task's learning harms which: what a round of gradient steps does to the tasks before.
 
-It looks and changes nothing: rows are chosen evenly, not drawn, and no generator is touched, so
+Measuring changes nothing: rows are chosen evenly, not drawn, and no generator is touched, so
 that a run is bit by bit the same with and without it.
 """
 
@@ -54,7 +54,7 @@ def rows_of(run: Run, tasks: Sequence[int]) -> dict[str, np.ndarray]:
 
 
 def note(run: Run, old: Sequence[int], seen: Outlook, predicted: Any, measured: Any) -> None:
-    """Notes a look for the next log, and adds it to the stage's sums."""
+    """Notes a measurement for the next log, and adds it to the stage's sums."""
     cosines = {name: each.numpy() for name, each in seen.cosines().items()}
     for k, task in enumerate(old):
         name = run.sequence.names[task]

@@ -5,24 +5,24 @@ from contextlib import nullcontext
 
 import numpy as np
 
-from agents.schedules import linear
 from buffers import Sample
 from buffers.episodes import EPISODE_MARKS, episode_marks
 from buffers.views import duplicates, effective_size
+from experiments import schedules
 from experiments.interference import is_due, watched
 from experiments.run import Run
 
-Look = Callable[[Run], None]
+AfterStep = Callable[[Run], None]
 NOT_WATCHED = nullcontext()
 END_OF_TASK_ROWS = 1_024  # what methods that measure a task at its end are given of it
 
 
-def learn_task(run: Run, look: Look) -> None:
+def learn_task(run: Run, after_step: AfterStep) -> None:
     """Trains every member on the task of the current stage, from wherever the stage is.
 
     Args:
         run: The run; its clock, parts and history are moved on.
-        look: Called after every step of the environments: logs, evaluates, saves.
+        after_step: Called after every step of the environments: logs, evaluates, saves.
 
     Raises:
         NonFiniteData: An environment gave NaN or infinity; none of that step is stored.
@@ -33,12 +33,10 @@ def learn_task(run: Run, look: Look) -> None:
     assert envs is not None
     scales_move = run.scales_move and (config.normalize_observations or config.scale_rewards)
     marks = memories.columns.keys() & EPISODE_MARKS
-    seen = run.per_member(envs.obs)
-    tasks = np.full(len(envs.obs), task, np.int32)
+    seen, tasks = run.per_member(envs.obs), np.full(len(envs.obs), task, np.int32)
     while clock.step < run.stage.steps:
-        obs, epsilon = envs.obs, exploration(run)
-        lasting = run.fraction < config.lasting_fraction
-        action = agent.act(seen, task, epsilon, lasting).reshape(-1)
+        obs, lasting = envs.obs, run.fraction < config.lasting_fraction
+        action = agent.act(seen, task, schedules.epsilon(run), lasting).reshape(-1)
         clock.mark("acting")
         next_obs, reward, terminated, truncated = envs.step(action)
         clock.mark("stepping")
@@ -46,30 +44,39 @@ def learn_task(run: Run, look: Look) -> None:
         if scales_move:
             adapt = clock.step < config.adapt_fraction * run.stage.steps
             agent.observe(seen, run.per_member(reward), run.per_member(ended), task, adapt)
-        seen = run.per_member(envs.obs)
         row = transition(obs, action, reward, next_obs, terminated, truncated, tasks)
         if marks:
             row |= episode_marks(ended, marks)
         cut = agent.exploration.exploring.reshape(-1) if config.cut_at_exploration else None
         memories.add(*run.nstep.push(row, cut=cut))
-        clock.step += config.num_envs
-        run.episode_return = run.episode_return + reward  # adding in place takes twice as long
-        if any(ended.tolist()):
-            end_episodes(run, ended)
+        count_step(run, reward, ended)
         clock.mark("storing")
+        seen = run.per_member(envs.obs)
         if steps := updates_due(run):
             sample = memories.sample(steps * config.batch_size)
             clock.mark("sampling")
-            with watched(run) if is_due(run) else NOT_WATCHED:
-                td_error, info = agent.update(
-                    sample.data, sample.weight, steps, step_size(run), then=(seen, task)
-                )
-            memories.feedback(sample.index, td_error)
-            clock.updates += steps
-            run.history.note_update(info)
-            note_sample(run, sample)
+            learn(run, sample, steps, then=(seen, task))
             clock.mark("learning")
-        look(run)
+        after_step(run)
+
+
+def learn(run: Run, sample: Sample, steps: int, then: tuple[np.ndarray, int]) -> None:
+    """Takes gradient steps on a sample; the memory hears how wrong the agent was on its rows."""
+    rate = schedules.learning_rate(run)
+    with watched(run) if is_due(run) else NOT_WATCHED:
+        td_error, info = run.agent.update(sample.data, sample.weight, steps, rate, then=then)
+    run.memories.feedback(sample.index, td_error)
+    run.clock.updates += steps
+    run.history.note_update(info)
+    note_sample(run, sample)
+
+
+def count_step(run: Run, reward: np.ndarray, ended: np.ndarray) -> None:
+    """Counts a step of all environments, and what it paid."""
+    run.clock.step += run.config.num_envs
+    run.episode_return = run.episode_return + reward  # adding in place takes twice as long
+    if any(ended.tolist()):
+        end_episodes(run, ended)
 
 
 def start_task(run: Run) -> None:
@@ -96,21 +103,6 @@ def end_task(run: Run) -> None:
     run.clock.before += run.clock.step
     run.clock.stage += 1
     run.clock.step = 0
-
-
-def exploration(run: Run) -> float:
-    """Epsilon now: 1 until learning starts, then falling over part of the schedules' span."""
-    config = run.config
-    step = run.clock.step if config.restart_schedules else run.clock.total
-    if step < config.learning_starts:
-        return 1.0
-    passed = run.fraction / config.epsilon_fraction if config.epsilon_fraction else 1.0
-    return linear(config.epsilon_start, config.epsilon_end, passed)
-
-
-def step_size(run: Run) -> float:
-    """Adam's step size now, falling linearly over the schedules' span."""
-    return linear(run.config.learning_rate, run.config.learning_rate_end, run.fraction)
 
 
 def updates_due(run: Run) -> int:

@@ -1,4 +1,4 @@
-"""What the flags say of a memory: the classes it is made of, their arguments, what is in vain."""
+"""A memory's flags: the classes it is made of, their arguments, and flags without effect."""
 
 import dataclasses
 import inspect
@@ -48,7 +48,7 @@ def kinds_of(config: "Config") -> list[Make]:
 
 
 def check_used(config: "Config") -> None:
-    """Raises ValueError where a choice, that is no default, is in vain with this buffer."""
+    """Raises ValueError for an option, not at its default, without effect on this buffer."""
     kinds, default = kinds_of(config), {f.name: f.default for f in dataclasses.fields(config)}
     for name in (*OF_PARTS, *OWN, *TUNES):
         value = getattr(config, name)

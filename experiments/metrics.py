@@ -61,8 +61,13 @@ def member_metrics(scores: np.ndarray, stages: Sequence[int]) -> dict[str, np.nd
 
 def learned_scores(scores: np.ndarray, stages: Sequence[int]) -> np.ndarray:
     """Each task's score right after its last stage, `[members, tasks]`."""
-    rows = [len(stages) - list(reversed(stages)).index(i) for i in range(scores.shape[2])]
-    return np.stack([scores[:, row, i] for i, row in enumerate(rows)], axis=1)
+    tasks = range(scores.shape[2])
+    return np.stack([scores[:, row_after(stages, i), i] for i in tasks], axis=1)
+
+
+def row_after(stages: Sequence[int], task: int) -> int:
+    """The row of the score matrix right after a task's last stage."""
+    return len(stages) - list(reversed(stages)).index(task)
 
 
 def interval(values: np.ndarray) -> dict[str, float | None]:

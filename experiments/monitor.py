@@ -1,4 +1,4 @@
-"""Looking at a run while it goes on: logs, evaluations, checkpoints, and stopping it."""
+"""What happens beside training: logs, evaluations, checkpoints, and stopping."""
 
 import logging
 import shlex
@@ -14,6 +14,7 @@ import numpy as np
 
 from agents import NonFiniteLoss
 from envs import NonFiniteData, WorkerCrash
+from envs.errors import one_line
 from experiments.activity import idle_methods
 from experiments.loop import end_task, learn_task, start_task
 from experiments.run import Run
@@ -44,26 +45,26 @@ class Stopped(RuntimeError):
 
 
 class Watcher(Protocol):
-    """Whom a run's monitor tells what it sees: TensorBoard, or a process that joins several."""
+    """Where a monitor writes: to TensorBoard, or to the process that joins several."""
 
     def log(self, run: Run, steps_per_second: float) -> None:
-        """What was noted since the last time."""
+        """Writes what was noted since the last time."""
 
     def scores(self, run: Run, scores: np.ndarray) -> None:
-        """Greedy returns `[members, tasks]`, within a stage or between two."""
+        """Writes greedy returns `[members, tasks]`, within a stage or between two."""
 
     def pictures(self, run: Run, reference: list[float]) -> None:
-        """How far the run is, after a stage."""
+        """Draws the score matrix and the learning curves, after a stage."""
 
     def finish(self, run: Run, metrics: dict[str, dict[str, float | None]]) -> None:
-        """The outcome."""
+        """Writes the outcome."""
 
     def flush(self) -> None:
-        """What was told must not be lost from here on."""
+        """Puts what was written on disk."""
 
 
 class Monitor:
-    """Looks at a run while it goes on: logs, evaluates, saves, and stops it when asked to."""
+    """Trains a run: logs, evaluates and saves it on the way, and stops it when asked to."""
 
     def __init__(self, run: Run, watcher: Watcher, screen: Screen) -> None:
         self.run, self.watcher, self.screen = run, watcher, screen
@@ -87,7 +88,7 @@ class Monitor:
             while run.clock.stage < len(run.sequence.stages):
                 if run.envs is None:
                     start_task(run)
-                learn_task(run, self.look)
+                learn_task(run, self.after_step)
                 for words in idle_methods(run):
                     LOG.warning(words)
                 end_task(run)
@@ -95,13 +96,13 @@ class Monitor:
         except NonFiniteLoss as error:
             raise self._stopped(f"{error}: {CURE}") from error
         except (NonFiniteData, WorkerCrash) as error:
-            raise self._stopped(str(error)) from error
+            raise self._stopped(one_line(error)) from error
         except (OSError, MemoryError) as error:
-            raise Stopped(str(error), how_to_go_on(run)) from error
+            raise Stopped(one_line(error), how_to_go_on(run)) from error
         return write_summary(run)
 
-    def look(self, run: Run) -> None:
-        """After every step of the environments."""
+    def after_step(self, run: Run) -> None:
+        """Logs, evaluates, stops or saves the run, as is due after a step of its environments."""
         config = run.config
         self.screen.step(run)
         total = run.clock.total
@@ -129,7 +130,7 @@ class Monitor:
         self.screen.speed(speed)
 
     def _evaluate(self) -> None:
-        """Every task, within a stage."""
+        """Evaluates every task within a stage."""
         run = self.run
         path = (1, run.clock.total)
         run.clock.mark("other")
@@ -140,7 +141,7 @@ class Monitor:
         self.screen.scores(run, scores)
 
     def _switch(self) -> None:
-        """Every task, before training and after each stage: a row of the score matrix."""
+        """Evaluates every task between stages: a new row of the score matrix."""
         run = self.run
         path = (0, run.clock.stage)
         run.clock.mark("other")
@@ -152,7 +153,7 @@ class Monitor:
         self._checkpoint()
 
     def _stopped(self, cause: str) -> Stopped:
-        """The run as it is now is saved."""
+        """Saves the run; returns the exception to raise."""
         return Stopped(cause, how_to_go_on(self.run), self._checkpoint())
 
     def _checkpoint(self) -> Path:

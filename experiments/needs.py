@@ -1,4 +1,4 @@
-"""What a run takes: memory, known before it starts, and measured while it goes on."""
+"""How much memory a run needs: computed before it starts, measured while it goes on."""
 
 import inspect
 import resource
@@ -28,7 +28,7 @@ def check_memory(config: Config, tasks: int, columns: Mapping[str, Any], agent_b
         agent_bytes: Of the learner's state, all members together.
 
     Raises:
-        ValueError: There are not as many.
+        ValueError: Less than that is available.
     """
     batches = config.gradient_steps * config.batch_size  # are drawn at once
     per_member = bytes_needed(rows_of(config, tasks) + batches, **columns)

@@ -1,4 +1,4 @@
-"""Whether a processor multiplies in bfloat16, or only makes believe, which takes longer."""
+"""Whether a processor has products in bfloat16, or emulates them, which takes longer."""
 
 import time
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from agents import AGENTS, Agent, unlike
+from agents import AGENTS, FOR_IMAGES, Agent, forced_options
 from buffers import NStep
 from envs import SharedSpace, Stage, TaskEnvs, parse_sequence
+from envs.errors import one_line
 from experiments.checkpoint import SUFFIX, checkpoint_files, save_checkpoint
 from experiments.clock import Clock
 from experiments.compiling import compiles, compiles_acting
@@ -35,7 +36,7 @@ class Run:
     """
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:
-        self.fixed = unlike(config.agent, config)
+        self.fixed = forced_options(config.agent, config)
         self.config = config = dataclasses.replace(config, **self.fixed)
         self.folder = folder
         self.sequence = parse_sequence(config.envs, config.steps)
@@ -71,6 +72,10 @@ class Run:
     def length(self, stage: Stage) -> int:
         """Environment steps of each member in a stage: as many as all environments make at once."""
         return -(-stage.steps // self.config.num_envs) * self.config.num_envs
+
+    def first_step(self, stage: int) -> int:
+        """Environment steps of each member before a stage."""
+        return sum(self.length(each) for each in self.sequence.stages[:stage])
 
     @property
     def total_steps(self) -> int:
@@ -181,7 +186,7 @@ class Run:
         except (MemoryError, RuntimeError) as error:  # PyTorch has no name for its own
             if isinstance(error, RuntimeError) and "alloc" not in str(error):
                 raise
-            reason = str(error).rpartition("Allocator: ")[2]
+            reason = one_line(error).rpartition("Allocator: ")[2]
             raise ValueError(f"the agent does not fit into memory: {reason}") from error
 
     @property
@@ -191,12 +196,12 @@ class Run:
 
     def _stepped_by(self) -> str:
         asked, tasks = self.config.vectorization, self.sequence.tasks
-        count = -(-self.config.seeds // int(self.config.processes)) * self.config.num_envs
+        count = self.config.members_per_process * self.config.num_envs
         found = (f"{each.name} {each.backend(count, asked)}" for each in tasks)
         return f"environments, {count} at a time: {', '.join(found)}"
 
     def _check_network(self) -> None:
-        if (self.config.network == "cnn") != self.space.is_image:
+        if (self.config.network in FOR_IMAGES) != self.space.is_image:
             fitting = "cnn" if self.space.is_image else "mlp"
             shown = "images" if self.space.is_image else "vectors"
             raise ValueError(f"{self.config.envs} shows {shown}: use --network {fitting}")

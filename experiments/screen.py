@@ -27,7 +27,6 @@ class Screen:
             disable=not self.console.is_terminal,
         )
         self._bar = self._progress.add_task("", total=None, speed=0.0, returns="")
-        self._returns = ""
 
     def start(self, run: Run) -> None:
         """Shows the bar."""

@@ -1,4 +1,4 @@
-"""What a run came to: summary.json, always valid, and the words for what was forgotten."""
+"""A run's outcome: summary.json, always valid, and what was forgotten."""
 
 import json
 from importlib.metadata import PackageNotFoundError, version
@@ -9,9 +9,9 @@ import numpy as np
 
 from experiments.checkpoint import write_atomically
 from experiments.interference import per_stage
-from experiments.metrics import normalize, summarize
+from experiments.metrics import normalize, row_after, summarize
 from experiments.run import Run
-from experiments.tracking import evaluations
+from experiments.timeline import evaluations
 
 
 def references(run: Run) -> tuple[list[float], list[str]]:
@@ -111,7 +111,7 @@ def forgotten(run: Run, scores: np.ndarray, stages: list[int]) -> list[dict[str,
     found = []
     mean = scores.mean(0)
     for task in sorted(set(stages[:-1]) - set(stages[-1:])):
-        row = len(stages) - stages[::-1].index(task)
+        row = row_after(stages, task)
         drops = mean[row:-1, task] - mean[row + 1 :, task]
         learned, now, random = mean[row, task], mean[-1, task], run.history.random[task]
         worst = row + int(np.argmax(drops))

@@ -38,12 +38,12 @@ def fastest_threads(
         batch_size: Rows of each in an update.
         precision: What its products are in.
     """
-    numbers = agent.nbytes // 16  # four vectors of 4 bytes per parameter
-    if CORES == 1 or numbers * batch_size < LARGE:
+    parameters = agent.num_parameters
+    if CORES == 1 or parameters * batch_size < LARGE:
         return 1
     shape = (members, batch_size)
     if agent.compiled:
-        products = _products(numbers // members, *shape, getattr(torch, precision))
+        products = _products(parameters // members, *shape, getattr(torch, precision))
         what, seconds = "products take", _timed(products)
     else:
         data = {name: np.zeros(shape + c.shape, c.dtype) for name, c in columns.items()}

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.loop import exploration, step_size
+from experiments import schedules
 from experiments.memories import View
 from experiments.metrics import normalize
 from experiments.run import Run
+from experiments.timeline import evaluations, finished_stages
 
 
 class Tracker:
@@ -54,8 +55,8 @@ class Tracker:
         view, step = run.view(), run.clock.total
         values = run.history.take_means() | {
             "task/stage": run.clock.stage,
-            "schedule/learning_rate": step_size(run),
-            "schedule/epsilon": exploration(run),
+            "schedule/learning_rate": schedules.learning_rate(run),
+            "schedule/epsilon": schedules.epsilon(run),
             "speed/steps_per_second": steps_per_second,
         }
         values |= {f"time/{part}": share for part, share in run.clock.shares.items()}
@@ -163,22 +164,3 @@ def row_names(run: Run) -> list[str]:
     """What each row of the score matrix comes after."""
     stages = run.sequence.stages[: len(run.history.scores) - 1]
     return ["before", *(f"after {run.sequence.names[stage.task]}" for stage in stages)]
-
-
-def evaluations(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Every evaluation so far: total steps `[points]`, scores `[points, members, tasks]`."""
-    ends = np.cumsum([0, *(last - first for first, last, _ in finished_stages(run))])
-    points = list(zip(ends.tolist(), run.history.scores, strict=True))
-    points += [(step, scores) for step, _, scores in run.history.curve]
-    points.sort(key=lambda point: point[0])
-    return np.array([step for step, _ in points]), np.array([scores for _, scores in points])
-
-
-def finished_stages(run: Run) -> list[tuple[int, int, int]]:
-    """First step, last step and task of each stage that is over."""
-    stages, first = [], 0
-    for stage in run.sequence.stages[: run.clock.stage]:
-        last = first + run.length(stage)
-        stages.append((first, last, stage.task))
-        first = last
-    return stages

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.apart import train_apart
 from experiments.compiling import how_updates_run
 from experiments.config import Config
 from experiments.folders import new_run, resumed_run
-from experiments.joined import Joined
 from experiments.monitor import Monitor, Stopped, interrupts
+from experiments.parallel.joined import Joined
+from experiments.parallel.training import train_in_processes
 from experiments.run import Run
 from experiments.screen import Screen
 from experiments.tracking import Tracker
@@ -76,7 +76,7 @@ def train(config: Config, screen: Screen | None = None) -> Result:
 def _summary(run: Run, screen: Screen) -> dict[str, Any]:
     """Trains, here or in processes of their own; the contents of summary.json."""
     if isinstance(run, Joined):
-        return train_apart(run, screen)
+        return train_in_processes(run, screen)
     tracker = Tracker.of(run)
     monitor = Monitor(run, tracker, screen)
     try:

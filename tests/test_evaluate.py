@@ -10,7 +10,7 @@ import pytest
 
 from evaluate import main
 from experiments import Config, train
-from experiments.replay import load_run
+from experiments.playback import load_run
 from experiments.seeding import Use, episode_seed
 
 ROOT = Path(__file__).parents[1]

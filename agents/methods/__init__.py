@@ -86,11 +86,11 @@ def check_methods(text: str, task_known: bool = True) -> None:
     """Refuses what `make_methods` would, before there is a network.
 
     Args:
-        text: See there.
+        text: As in `make_methods`.
         task_known: Whether the agent may know which task it is in.
 
     Raises:
-        ValueError: See there.
+        ValueError: As in `make_methods`.
     """
     with torch.device("meta"):
         network = FlatNetwork(NETWORKS["mlp"](NetworkSpec(shape=(1,), num_actions=1, num_tasks=1)))

@@ -9,9 +9,9 @@ plain SGD, so that the promise holds for the gradient and not exactly for Adam's
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Method, State
 from agents.methods.references import old_gradient
-from agents.model import Model
+from agents.model import Batch, Model
 
 
 def agem(model: Model) -> Method:

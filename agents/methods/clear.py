@@ -12,8 +12,8 @@ from torch import Tensor
 
 from agents.losses import mean_where
 from agents.methods import labels
-from agents.methods.method import Batch, Method, State, check_positive
-from agents.model import Model
+from agents.methods.method import Method, State, check_positive
+from agents.model import Batch, Model
 
 
 def clear(

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from agents.losses import mean_where, task_mask
 from agents.methods import labels
-from agents.methods.method import Batch, Method, State, check_positive
-from agents.model import Model
+from agents.methods.method import Method, State, check_positive
+from agents.model import Batch, Model
 
 
 def clonex(model: Model, *, strength: float = 1.0, temperature: float = 1.0) -> Method:

@@ -13,8 +13,8 @@ from torch import Tensor
 from agents.losses import mean_where
 from agents.methods.der import der
 from agents.methods.labels import squared_distance
-from agents.methods.method import Batch, Method, State
-from agents.model import Model
+from agents.methods.method import Method, State
+from agents.model import Batch, Model
 
 
 def derpp(model: Model, *, strength: float = 10.0, beta: float = 0.5) -> Method:

@@ -9,8 +9,8 @@ values are underestimates; values are compared in units of the task's scaled ret
 from torch import Tensor
 
 from agents.methods.labels import squared_distance
-from agents.methods.method import Batch, Method, State
-from agents.model import Model
+from agents.methods.method import Method, State
+from agents.model import Batch, Model
 
 
 def distill(model: Model, *, strength: float = 5.0) -> Method:

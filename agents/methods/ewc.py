@@ -19,9 +19,9 @@ from torch import Tensor
 
 from agents.losses import action_gap, mask_invalid
 from agents.methods.importance import mean_over_rows, mean_squared_td_gradient
-from agents.methods.method import Batch, Method, State, check_positive
+from agents.methods.method import Method, State, check_positive
 from agents.methods.quadratic import Step, nothing_important, quadratic, summed, unit_mean
-from agents.model import Model
+from agents.model import Batch, Model
 
 Fisher = Literal["output", "policy", "td"]
 

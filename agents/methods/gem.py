@@ -4,19 +4,19 @@ Source: Lopez-Paz and Ranzato 2017 (arXiv 1706.08840), equations 8 to 11. The du
 over v >= 0 of |G' v + g|^2, is a non-negative least-squares problem.
 Deviations: the reference rows are the batch's own old rows rather than each task's whole memory;
 the margin is a lower bound of v, as in the authors' code, so that every constraint holds for every
-margin, where the paper's text adds it to the solution; a ridge makes the shares unique, which of
-opposite references could be anything; gradients are projected before clipping and Adam, where the
-paper steps by plain SGD.
+margin, where the paper's text adds it to the solution; a small ridge makes the solution unique
+where references point in opposite directions; gradients are projected before clipping and Adam,
+where the paper steps by plain SGD.
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Method, State
 from agents.methods.operators import accept_members
 from agents.methods.references import task_gradients
-from agents.model import Model
+from agents.model import Batch, Model
 
 RIDGE = 1e-7  # of unit references
 

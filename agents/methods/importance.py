@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.func import jacrev, vmap
 
-from agents.methods.method import Batch
-from agents.model import Model
+from agents.model import Batch, Model
 
 NUMBERS_AT_ONCE = 2**20  # of a Jacobian: 4 MB stay in the cache; more is slower, not faster
-COLUMNS = ("seen", "task", "valid", "action", "following", "scaled_reward", "worth")
+TARGET = ("next_outputs", "scaled_reward", "bootstrap_discount")
+COLUMNS = ("inputs", "task", "valid", "action", *TARGET)
 
 PerRow = Callable[[Tensor, Batch], tuple[Tensor, Tensor]]
 

@@ -8,9 +8,9 @@ tasks that are not being learned shrink too.
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Method, State
 from agents.methods.quadratic import Step
-from agents.model import Model
+from agents.model import Batch, Model
 
 
 def l1(model: Model, *, strength: float = 1e-4, step: Step = "implicit") -> Method:

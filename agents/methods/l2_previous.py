@@ -7,9 +7,9 @@ Kirkpatrick et al. 2017 (arXiv 1612.00796), who compare with it.
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Method, State
 from agents.methods.quadratic import Step, nothing_important, quadratic
-from agents.model import Model
+from agents.model import Batch, Model
 
 
 def l2_previous(model: Model, *, strength: float = 1.0, step: Step = "implicit") -> Method:

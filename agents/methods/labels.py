@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from agents.losses import action_gap, mask_invalid, mean_where, task_mask
-from agents.methods.method import Batch, Method, State
-from agents.model import Model
+from agents.methods.method import Method, State
+from agents.model import Batch, Model
 
 LEAST_GAP = 0.05  # of the distance between best and worst action: some actions are equally good
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from agents.losses import mean_where, task_mask
-from agents.methods.method import Batch, Method, State
-from agents.model import Model
+from agents.methods.method import Method, State
+from agents.model import Batch, Model
 
 
 def lwf(model: Model, *, strength: float = 1.0) -> Method:

@@ -11,9 +11,9 @@ mean over the weights that have any, as it grows with the square of the returns 
 from torch import Tensor
 
 from agents.methods.importance import mean_over_rows
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Method, State
 from agents.methods.quadratic import Step, nothing_important, quadratic, unit_mean
-from agents.model import Model
+from agents.model import Batch, Model
 
 
 def mas(

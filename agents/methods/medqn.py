@@ -11,8 +11,8 @@ shown keeps the extremes of early days.
 from torch import Tensor
 
 from agents.losses import mean_where
-from agents.methods.method import Batch, Method, State
-from agents.model import Model
+from agents.methods.method import Method, State
+from agents.model import Batch, Model
 
 
 def medqn(model: Model, *, strength: float = 1.0) -> Method:

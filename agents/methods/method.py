@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from agents.model import Batch
+
 State = dict[str, Tensor]
-Batch = dict[str, Tensor]
 Ruled = Tensor | tuple[Tensor, Tensor]
 
 

@@ -4,7 +4,9 @@ Source: Farajtabar et al. 2020 (arXiv 1910.07104), algorithm 1, with the gradien
 sample (OGD-GTL): there the true class's logit, here Q(s, a) of the stored action.
 Deviations: by default the step is projected, not the gradient. With the paper's plain SGD that is
 the same; Adam's step of a projected gradient is not orthogonal to anything. The basis has room for
-`rows` directions per task; once it is full, as after a revisit, no more are taken.
+`rows` directions per task; once it is full, as after a revisit, no more are taken. The projected
+step is the last one to be made, after the pulls of other methods, which must not undo it: SI and
+RWalk measure the step before it.
 """
 
 from typing import Any, Literal
@@ -12,9 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Method, State
 from agents.methods.operators import accept_members
-from agents.model import Model, taken
+from agents.model import Batch, Model, taken
 
 IN_CACHE = 2**17  # numbers of a block of the basis: half a megabyte
 SMALLEST = 1e-4  # a direction whose new part is a smaller share of it is no new one
@@ -94,7 +96,7 @@ def output_gradients(model: Model, theta: Tensor, samples: Batch, rows: int) -> 
     """Gradients of Q(s, a) at up to `rows` of the samples, evenly spread, [rows, parameters]."""
     size = len(samples["action"])
     picked = torch.linspace(0, size - 1, min(rows, size)).long()
-    few = {name: samples[name][picked] for name in ("seen", "task", "action")}
+    few = {name: samples[name][picked] for name in ("inputs", "task", "action")}
     few["noise"] = samples["noise"]
 
     def chosen(point: Tensor) -> Tensor:

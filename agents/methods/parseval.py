@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from agents.methods.layers import hidden_matrices
-from agents.methods.method import Batch, Method, State
-from agents.model import Model
+from agents.methods.method import Method, State
+from agents.model import Batch, Model
 
 
 def parseval(model: Model, *, strength: float = 1e-4, scale: float = 2.0) -> Method:

@@ -10,9 +10,9 @@ the batch has no part. Losses that other methods add count as the running task's
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, Ruled, State
+from agents.methods.method import Method, Ruled, State
 from agents.methods.references import task_gradients
-from agents.model import Model
+from agents.model import Batch, Model
 
 
 def pcgrad(model: Model) -> Method:

@@ -22,7 +22,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State
+from agents.methods.method import Method, State
+from agents.model import Batch
 
 Step = Literal["implicit", "loss"]
 FROZEN = 1e20  # A strength beyond changes nothing but the risk of infinity times zero.

@@ -8,7 +8,8 @@ one that ends are averaged; negative ones count as 0.
 Deviations: Fisher and score are each divided by their mean over the weights that have any rather
 than by their maximum, which a single weight decides. The average is slow (`rate` 0.01 in place of
 the paper's 0.9, which keeps little but the last minibatch). The Fisher is that of the minibatch's
-mean gradient, which costs nothing and is too small by about the size of the batch.
+mean gradient, which costs nothing and is too small by about the size of the batch. Beside
+`ogd:project=step`, which acts afterwards, the measured step still has the part that OGD takes back.
 """
 
 from functools import partial
@@ -16,9 +17,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State, check_positive
+from agents.methods.method import Method, State, check_positive
 from agents.methods.quadratic import Step, nothing_important, quadratic, unit_mean
-from agents.model import Model
+from agents.model import Batch, Model
 
 
 def rwalk(

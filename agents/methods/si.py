@@ -6,15 +6,16 @@ their c = strength / 2.
 The step is the measured one, after Adam and every pull of methods named before, and the gradient
 is that of the data alone, before clipping. Deviations: each task's importance is divided by its
 mean over the weights that have any (`normalize=false`: as it is); the loss is a bootstrapped one,
-whose targets move, so that the sum is the drop of no fixed function.
+whose targets move, so that the sum is the drop of no fixed function. Beside `ogd:project=step`,
+which acts afterwards, the measured step still has the part that OGD takes back.
 """
 
 import torch
 from torch import Tensor
 
-from agents.methods.method import Batch, Method, State, check_positive
+from agents.methods.method import Method, State, check_positive
 from agents.methods.quadratic import Step, nothing_important, quadratic, unit_mean
-from agents.model import Model
+from agents.model import Batch, Model
 
 
 def si(

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from agents.methods.layers import hidden_matrices
-from agents.methods.method import Batch, Method, State
-from agents.model import Model
+from agents.methods.method import Method, State
+from agents.model import Batch, Model
 
 FIRST_ITERATIONS = 100
 

@@ -13,7 +13,7 @@ import numpy as np
 from buffers import Column
 from experiments import Config
 from experiments import train as run
-from experiments.config import Compile
+from experiments.options import Compile
 from experiments.run import Run
 from peers import Outcome, Setting
 from peers.stopwatch import CACHED, Stopwatch

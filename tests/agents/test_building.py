@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from agents.layers import HalfLinear
+from agents.layers import BFloat16Linear
 
 
 def test_members_begin_with_their_own_weights(agent):
@@ -17,8 +17,8 @@ def test_in_half_precision_all_layers_but_the_heads_multiply_so(agent):
     made = agent(precision="bfloat16", dueling=True, hidden=(5, 4)).learner.model.network.network
     kinds = {name: type(layer) for name, layer in made.named_modules() if hasattr(layer, "weight")}
     assert kinds == {
-        "torso.layers.0": HalfLinear,
-        "torso.layers.2": HalfLinear,
+        "torso.layers.0": BFloat16Linear,
+        "torso.layers.2": BFloat16Linear,
         "advantage": nn.Linear,
         "value": nn.Linear,
     }

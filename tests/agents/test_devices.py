@@ -15,7 +15,8 @@ from agents.members import member_of
 from agents.methods import METHODS
 from agents.networks import NETWORKS
 from agents.recording import Recording
-from agents.round import Round, whole_numbers
+from agents.switch import at_switch
+from agents.tensors import BatchTensors, whole_numbers
 
 META = torch.device("meta")
 SHAPES = {"mlp": (3,), "cnn": (2, 5, 5)}
@@ -71,7 +72,7 @@ def engine(request, options):
 def call_of(made, data):
     """What an update of one gradient step is given."""
     noise = torch.zeros(made.members, 3, made.quiet.shape[1], device=META)
-    (call,) = Round(META).of(data, np.ones(data["reward"].shape, np.float32), noise, 1e-3)
+    (call,) = BatchTensors(META).of(data, np.ones(data["reward"].shape, np.float32), noise, 1e-3)
     return call
 
 
@@ -88,7 +89,7 @@ def places(trees):
 def test_an_update_and_the_actions_after_it_stay_on_the_learners_device(engine, rows, choice):
     made, state = engine(**choice)
     data = rows(tuple(range(made.members)), shape=SHAPES[choice.get("network", "mlp")])
-    call, seen = call_of(made, data), made._look_at.at(data["state"][:, :4], 1, made.quiet)
+    call, seen = call_of(made, data), made._observations.at(data["state"][:, :4], 1, made.quiet)
     found = made._steps(state, call, seen)
     assert {device for _, device in places((call, seen, *found))} == {META}
     assert found[0].keys() == state.keys()
@@ -117,7 +118,8 @@ def test_a_switch_of_tasks_stays_on_the_learners_device(engine, rows, methods, n
     noise = torch.zeros(made.members, 3, 0, device=META)
     samples = whole_numbers(made.tensors(data)) | {"noise": noise}
     state, samples = member_of(state, 0), member_of(samples, 0)  # one after the other
-    started = made.learner.start_task(made.learner.end_task(state, samples))
+    ended = at_switch(made.learner, "end_task", state, samples)
+    started = at_switch(made.learner, "start_task", ended)
     assert places([started]) == {(name, META) for name in state}
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from agents import NETWORKS, NetworkSpec
 from agents.flat import FlatNetwork
-from agents.layers import HalfConv2d, NoisyLinear
+from agents.layers import BFloat16Conv2d, NoisyLinear
 
 SHAPES = {"mlp": (3,), "cnn": (2, 5, 4)}
 HEADS = ("single", "per_task", "conditioned")
@@ -118,7 +118,7 @@ def test_advantages_have_mean_zero_and_the_value_adds_to_every_action(kind, head
 
 
 def test_in_half_precision_layers_round_what_they_multiply_and_heads_do_not():
-    spec = NetworkSpec((1,), num_actions=1, num_tasks=1, hidden=(1,), half=True)
+    spec = NetworkSpec((1,), num_actions=1, num_tasks=1, hidden=(1,), bfloat16=True)
     network = FlatNetwork(NETWORKS["mlp"](spec))
     values = {"torso.layers.0": (1.0, 0.0), "advantage": (1 + 2**-12, 2**-12)}
     theta = network.flatten(
@@ -135,7 +135,7 @@ def test_in_half_precision_layers_round_what_they_multiply_and_heads_do_not():
 
 
 def test_a_convolution_in_half_precision_rounds_what_it_multiplies_and_not_its_bias():
-    layer = HalfConv2d(1, 1, 1, 1)
+    layer = BFloat16Conv2d(1, 1, 1, 1)
     nn.init.ones_(layer.weight)
     nn.init.constant_(layer.bias, 2**-12)
     outputs = layer(torch.tensor([[[[1 + 2**-9, 2.0]]]]))
@@ -147,17 +147,17 @@ def test_half_precision_is_close_to_single_and_its_gradient_is_in_single(
     kind, dueling, layer_norm, noisy
 ):
     found = []
-    for half in (False, True):
-        network = build(kind, dueling=dueling, layer_norm=layer_norm, noisy=noisy, half=half)
+    for low in (False, True):
+        network = build(kind, dueling=dueling, layer_norm=layer_norm, noisy=noisy, bfloat16=low)
         theta = draw(network).requires_grad_()
         noise = torch.randn(network.noise_size, generator=torch.Generator().manual_seed(1))
         outputs = network(theta, noise, look(kind, 20), torch.zeros(20, dtype=torch.long))
         outputs.square().sum().backward()
         found.append((outputs.detach(), theta.grad))
     bounds = (0.02, 0.2)  # a unit that is nearly zero has a gradient or none
-    for single, half, bound in zip(*found, bounds, strict=True):
-        assert half.dtype == torch.float32
-        assert 0 < (half - single).norm() < bound * single.norm()
+    for single, low, bound in zip(*found, bounds, strict=True):
+        assert low.dtype == torch.float32
+        assert 0 < (low - single).norm() < bound * single.norm()
 
 
 @pytest.mark.parametrize(("layer_norm", "blind"), [(True, True), (False, False)])

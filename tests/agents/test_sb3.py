@@ -12,7 +12,7 @@ from stable_baselines3 import DQN
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 
-from agents import AGENTS, DQNOptions, NonFiniteLoss, unlike
+from agents import AGENTS, DQNOptions, NonFiniteLoss, forced_options
 from experiments.checkpoint import load_checkpoint, save_checkpoint
 from experiments.config import Flags
 
@@ -33,7 +33,7 @@ def make(options):
             shape=shape, valid=VALID, scale=np.ones(2, np.float32), dtype=np.dtype(dtype)
         )
         chosen = options(**SAME | changed)
-        fixed = unlike(name, chosen)
+        fixed = forced_options(name, chosen)
         chosen = options(**SAME | changed | fixed)
         return AGENTS[name](space, chosen, [np.random.default_rng(s) for s in seeds], num_envs)
 
@@ -201,6 +201,13 @@ def test_images_go_through_sb3s_network(make, rows, learn):
 
 
 @both
+def test_an_agent_says_how_many_weights_its_networks_have(make, name):
+    one, two = make(name), make(name, seeds=(0, 1))
+    assert two.num_parameters == 2 * one.num_parameters
+    assert one.nbytes == 16 * one.num_parameters  # with the target, and Adam's two moments
+
+
+@both
 def test_images_too_small_for_it_are_refused(make, name):
     with pytest.raises(ValueError, match="images of 8x8 are too small"):
         make(name, shape=(3, 8, 8), dtype=np.uint8)
@@ -216,12 +223,12 @@ def test_the_state_of_another_network_is_refused(make, name):
 
 
 def test_defaults_that_they_cannot_do_are_named_with_what_they_do():
-    changed = unlike("sb3-dqn", DQNOptions())
+    changed = forced_options("sb3-dqn", DQNOptions())
     assert changed["methods"] == "none"
     assert changed["double"] is False
-    assert unlike("sb3-qrdqn", DQNOptions())["distribution"] == "quantiles"
-    assert unlike("dqn", DQNOptions()) == {}
-    assert unlike("sb3-dqn", DQNOptions(**changed)) == {}
+    assert forced_options("sb3-qrdqn", DQNOptions())["distribution"] == "quantiles"
+    assert forced_options("dqn", DQNOptions()) == {}
+    assert forced_options("sb3-dqn", DQNOptions(**changed)) == {}
 
 
 @pytest.mark.parametrize(
@@ -232,13 +239,13 @@ def test_defaults_that_they_cannot_do_are_named_with_what_they_do():
 def test_what_is_chosen_and_cannot_be_is_refused(name, chosen):
     (option,) = chosen
     with pytest.raises(ValueError, match=f"{name} has no {option}="):
-        unlike(name, DQNOptions(**chosen))
+        forced_options(name, DQNOptions(**chosen))
 
 
 def test_what_is_compiled_by_itself_is_not_for_them_and_what_is_asked_for_is_refused():
-    assert unlike("sb3-dqn", Flags())["compile"] == "off"
+    assert forced_options("sb3-dqn", Flags())["compile"] == "off"
     with pytest.raises(ValueError, match="sb3-dqn has no compile=on"):
-        unlike("sb3-dqn", Flags(compile="on"))
+        forced_options("sb3-dqn", Flags(compile="on"))
 
 
 def test_an_agent_is_not_made_with_options_that_are_not_its_own(options):

@@ -160,6 +160,16 @@ def make_run(config, tmp_path) -> Callable[..., Run]:
     return lambda **changes: Run(config(**changes), tmp_path / "nothing")
 
 
+class Pixels(gym.Env):
+    """Shows a picture."""
+
+    observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    action_space = gym.spaces.Discrete(2)
+
+
+gym.register("test/Pixels-v0", Pixels)
+
+
 FAULTY = """
 import gymnasium as gym
 import numpy as np
@@ -203,18 +213,18 @@ def no_pictures(monkeypatch):
 
 @pytest.fixture
 def looking(monkeypatch) -> Callable[[Callable[[Monitor], None]], Any]:
-    """`with looking(see):` calls `see(monitor)` before each look that is taken at a run."""
+    """`with looking(see):` calls `see(monitor)` after each step, before the monitor acts."""
 
     @contextlib.contextmanager
     def context(see: Callable[[Monitor], None]):
-        look = Monitor.look
+        after_step = Monitor.after_step
 
         def both(monitor: Monitor, run: Run) -> None:
             see(monitor)
-            look(monitor, run)
+            after_step(monitor, run)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Monitor, "look", both)
+            patch.setattr(Monitor, "after_step", both)
             yield
 
     return context

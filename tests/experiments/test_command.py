@@ -6,7 +6,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -16,16 +15,6 @@ from experiments.command import EvaluateOptions, evaluate_command, run_command, 
 
 SHORT = {"envs": "retain/Recall:80,retain/RecallShifted:80", "eval_interval": 0}
 COMMANDS = {"train": train_command, "evaluate": evaluate_command}
-
-
-class Pixels(gym.Env):
-    """Shows a picture."""
-
-    observation_space = gym.spaces.Box(0, 255, (8, 8, 3), np.uint8)
-    action_space = gym.spaces.Discrete(2)
-
-
-gym.register("test/Pixels-v0", Pixels)
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

@@ -7,7 +7,7 @@ import pytest
 
 from buffers import BUFFERS
 from experiments import Config
-from experiments.config import RunOptions
+from experiments.options import RunOptions
 
 
 def test_every_field_says_what_it_means(meanings):

@@ -3,11 +3,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from experiments import Config, train
 from experiments.checkpoint import checkpoint_files, load_checkpoint, load_newest, save_checkpoint
 from experiments.folders import find_run, idle_parts, new_run
-from experiments.replay import evaluate_run
+from experiments.playback import evaluate_run
 from experiments.run import Run
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -162,3 +163,26 @@ def test_a_task_that_is_over_before_learning_starts_is_named(make_run):
         "give it more --steps, or fewer --learning-starts"
     )
     assert not list(idle_parts(make_run(**changes, learning_starts=96)))
+
+
+@pytest.fixture
+def without_gpu(config, monkeypatch):
+    """Two runs stopped at one place, of which one says that it was on a GPU, which is gone."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    folders = [start(config(**SHORT, device="cpu", name=name)) for name in ("here", "gone")]
+    path, state, _ = load_newest(folders[1])
+    save_checkpoint(path, state | {"config": state["config"] | {"device": "cuda"}})
+    values = json.loads((folders[1] / "config.json").read_text())
+    (folders[1] / "config.json").write_text(json.dumps(values | {"device": "cuda"}))
+    return folders
+
+
+def test_a_run_of_a_gpu_is_evaluated_where_there_is_none(without_gpu):
+    here, gone = (evaluate_run(str(folder), "", None, 2, 0) for folder in without_gpu)
+    assert (here.returns == gone.returns).all()
+
+
+def test_a_run_of_a_gpu_goes_on_where_there_is_none_and_says_so(without_gpu, same_outcome, caplog):
+    here, gone = (train(Config(resume=str(folder))) for folder in without_gpu)
+    same_outcome(gone, here)
+    assert caplog.text.count("was made on cuda; the run goes on on cpu") == 1

@@ -4,8 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from experiments.clock import Clock
-from experiments.loop import end_task, exploration, learn_task, start_task
+from experiments.loop import end_task, learn_task, start_task
 from experiments.run import Run
 
 TWO = "test/Tagged:200,test/OtherTagged:200"
@@ -43,9 +42,9 @@ def nothing(run: Run) -> None:
     """Looks at nothing."""
 
 
-def learn_stage(run: Run, look=nothing) -> None:
+def learn_stage(run: Run, after_step=nothing) -> None:
     start_task(run)
-    learn_task(run, look)
+    learn_task(run, after_step)
     end_task(run)
 
 
@@ -226,9 +225,9 @@ def test_learning_starts_anew_with_each_task(make_run):
 
 @pytest.mark.parametrize(("steps", "lasts"), [(8, 8), (9, 12), (10, 12), (1, 4)])
 def test_a_stage_ends_with_the_step_of_all_environments_that_completes_it(make_run, steps, lasts):
-    run, looks = make_run(envs=f"retain/Recall:{steps}"), []
-    learn_stage(run, lambda run: looks.append(run.clock.step))
-    assert looks == list(range(4, lasts + 1, 4))
+    run, steps_seen = make_run(envs=f"retain/Recall:{steps}"), []
+    learn_stage(run, lambda run: steps_seen.append(run.clock.step))
+    assert steps_seen == list(range(4, lasts + 1, 4))
     assert (run.clock.stage, run.clock.step, run.clock.total) == (1, 0, lasts)
 
 
@@ -253,41 +252,6 @@ def test_learning_waits_until_every_member_has_a_whole_row_of_the_new_task(make_
 
 
 # --- schedules ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("restart", "stage", "step", "epsilon"),
-    [
-        (True, 0, 0, 1.0),
-        (True, 0, 36, 1.0),  # until learning starts
-        (True, 0, 40, 0.9 - 0.8 * 40 / 200),
-        (True, 0, 100, 0.5),
-        (True, 0, 200, 0.1),
-        (True, 0, 399, 0.1),
-        (True, 1, 0, 1.0),
-        (True, 1, 100, 0.5),
-        (False, 0, 0, 1.0),
-        (False, 0, 100, 0.9 - 0.8 * 100 / 400),
-        (False, 0, 396, 0.9 - 0.8 * 396 / 400),
-        (False, 1, 0, 0.1),
-        (False, 1, 399, 0.1),
-    ],
-)
-def test_exploration_falls_over_its_share_of_a_task_or_of_the_sequence(
-    make_run, restart, stage, step, epsilon
-):
-    run = make_run(
-        epsilon_start=0.9, epsilon_end=0.1, epsilon_fraction=0.5, restart_schedules=restart
-    )
-    run.clock = Clock(stage=stage, step=step, before=400 * stage)
-    assert exploration(run) == pytest.approx(epsilon)
-
-
-def test_exploration_that_falls_over_nothing_is_at_its_end_when_learning_starts(make_run):
-    run = make_run(epsilon_fraction=0.0, epsilon_end=0.1, learning_starts=40)
-    for step, epsilon in ((36, 1.0), (40, 0.1)):
-        run.clock.step = step
-        assert exploration(run) == pytest.approx(epsilon)
 
 
 @pytest.mark.parametrize(("fraction", "steps"), [(0.25, 25), (0.0, 0), (1.0, 100)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import Stopped
+from experiments import Stopped, train
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,11 @@ def test_a_stop_says_what_was_saved_in_another_process_too(saved, said):
     stopped = pickle.loads(pickle.dumps(Stopped("why", "then", saved)))
     assert str(stopped) == said
     assert (stopped.cause, stopped.then, stopped.saved) == ("why", "then", saved)
+
+
+def test_a_run_that_ends_by_an_error_without_words_says_its_kind(config, looking):
+    def full(monitor):
+        raise MemoryError
+
+    with looking(full), pytest.raises(Stopped, match=r"^MemoryError; go on with"):
+        train(config())

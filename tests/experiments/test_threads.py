@@ -55,6 +55,16 @@ def test_a_small_network_has_one_thread_without_a_trial(make_run, monkeypatch):
     assert fastest_threads(run.agent, run.memories.columns, 1, 16) == 1
 
 
+def test_what_methods_keep_does_not_make_a_network_large(make_run, monkeypatch):
+    monkeypatch.setattr(threads, "CORES", 4)
+    plain, kept = (make_run(methods=name) for name in ("none", "ogd:rows=50"))
+    assert kept.agent.nbytes > 10 * plain.agent.nbytes
+    assert kept.agent.num_parameters == plain.agent.num_parameters
+    monkeypatch.setattr(threads, "LARGE", 16 * plain.agent.num_parameters + 1)
+    monkeypatch.delattr(type(kept.agent), "rehearse")
+    assert fastest_threads(kept.agent, kept.memories.columns, 1, 16) == 1
+
+
 def test_a_trial_changes_nothing(make_run, same_bits, monkeypatch):
     monkeypatch.setattr(threads, "CORES", 2)
     monkeypatch.setattr(threads, "LARGE", 0)

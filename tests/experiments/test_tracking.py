@@ -12,8 +12,6 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from experiments import Config, train
 from experiments.tracking import (
     Tracker,
-    evaluations,
-    finished_stages,
     forgetting_now,
     interference_charts,
     row_names,
@@ -230,12 +228,7 @@ def test_after_a_revisit_forgetting_counts_from_there(revisiting):
     assert forgetting_now(revisiting, np.array([[10.0, 5], [10, 5]])) == {0: 0, 1: 4}
 
 
-def test_rows_and_stages_are_named_and_placed(revisiting):
+def test_rows_are_named_by_what_they_come_after(revisiting):
     revisiting.clock.stage = 2
     revisiting.history.scores.append([[3, 9], [4, 9]])
-    revisiting.history.curve = [(8, 0, [[1, 1], [1, 1]]), (20, 1, [[2, 2], [2, 2]])]
     assert row_names(revisiting) == ["before", f"after {TASKS[0]}", f"after {TASKS[1]}"]
-    assert finished_stages(revisiting) == [(0, 12, 0), (12, 24, 1)]
-    steps, scores = evaluations(revisiting)
-    assert steps.tolist() == [0, 8, 12, 20, 24]
-    assert scores[:, 0, 0].tolist() == [0, 1, 8, 2, 3]

@@ -147,13 +147,13 @@ def two_rows():
 
     def of(task: int) -> dict[str, Tensor]:
         return {
-            "seen": torch.tensor([[1.0, 2], [3, 0]]),
+            "inputs": torch.tensor([[1.0, 2], [3, 0]]),
             "task": torch.tensor([task, task]),
             "valid": torch.tensor([[True, task == 1]] * 2),
             "action": torch.tensor([0, task]),
-            "following": torch.tensor([[2.0], [5]]),
+            "next_outputs": torch.tensor([[2.0], [5]]),
             "scaled_reward": torch.tensor([3.0, 1 if task else 4]),
-            "worth": torch.tensor([0.5, 0]),
+            "bootstrap_discount": torch.tensor([0.5, 0]),
             "noise": torch.zeros(3, 0),
         }
 

@@ -40,7 +40,7 @@ def test_its_loss_is_the_squared_distance_of_the_earlier_task_s_valid_q_values(
 def test_rows_of_earlier_tasks_and_a_missing_action_do_not_matter(after_one, rows, prepared, call):
     mine = after_one("lwf:strength=1")
     batch = prepared(mine, rows(n=16))
-    changed = dict(batch, seen=torch.where(batch["old"][:, None], 99.0, batch["seen"]))
+    changed = dict(batch, inputs=torch.where(batch["old"][:, None], 99.0, batch["inputs"]))
     theta = mine.state["theta"][0].clone().requires_grad_()
     loss = call(mine, mine.methods[0], batch, theta)
     assert loss == call(mine, mine.methods[0], changed)

@@ -14,7 +14,7 @@ def test_it_is_the_mean_size_of_each_rows_gradient(linear, theta, two_rows):
 
 def test_gradients_of_unlike_sign_do_not_cancel(linear, theta, two_rows):
     batch = two_rows(0)
-    batch["seen"] = torch.tensor([[1.0, 2], [1, -2]])  # of Q^2: (2, 4) and (2, -4)
+    batch["inputs"] = torch.tensor([[1.0, 2], [1, -2]])  # of Q^2: (2, 4) and (2, -4)
     assert sensitivity(linear, theta, batch)[:2].tolist() == [2, 4]
 
 

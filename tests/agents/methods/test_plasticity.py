@@ -14,13 +14,15 @@ from agents.values import make_values
 class Chain(nn.Module):
     """A hidden layer and an output layer without biases."""
 
+    output_layers = ("answer",)
+
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(inputs, hidden, bias=False)
-        self.advantage = nn.Linear(hidden, 1, bias=False)
+        self.answer = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, obs: Tensor, task: Tensor) -> Tensor:
-        return self.advantage(self.hidden(obs))
+        return self.answer(self.hidden(obs))
 
 
 def model_of(matrix: list[list[float]]) -> tuple[Model, Tensor]:

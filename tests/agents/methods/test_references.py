@@ -42,12 +42,12 @@ def test_of_each_task_it_is_that_of_learning_only_its_rows(prepared, gradient, o
     assert len(found) == 2  # none of the running task, the third
 
 
-@pytest.mark.parametrize("running", [0, 1, 2])
-def test_the_running_task_alone_is_left_out(prepared, opposed, running):
+@pytest.mark.parametrize("current", [0, 1, 2])
+def test_the_current_task_alone_is_left_out(prepared, opposed, current):
     model, theta, batch = prepared(opposed(tasks=(0, 1, 2)))
-    batch = batch | {"running": torch.full_like(batch["running"], running)}
+    batch = batch | {"current_task": torch.full_like(batch["current_task"], current)}
     found = task_gradients(model, theta, batch)
-    others = [task for task in (0, 1, 2) if task != running]
+    others = [task for task in (0, 1, 2) if task != current]
     for row, task in zip(found, others, strict=True):
         only = {**batch, "old": batch["task"] == task}
         assert torch.allclose(row, old_gradient(model, theta, only), atol=1e-6)

@@ -1,4 +1,4 @@
-"""What the process of a part of a run does: trains some of its members, and tells of it."""
+"""The process of a part of a run: it trains some of the members, and reports of them."""
 
 import logging
 import multiprocessing
@@ -18,11 +18,12 @@ import torch
 from rich.console import Console
 
 from envs import parse_sequence
+from envs.errors import one_line
 from experiments.checkpoint import checkpoint_files
 from experiments.config import Config
 from experiments.folders import new_run, resumed_run
 from experiments.monitor import Monitor, Stopped
-from experiments.reports import Report, Reporter
+from experiments.parallel.reports import Report, Reporter
 from experiments.run import Run
 from experiments.screen import Screen
 
@@ -32,11 +33,11 @@ LACKING = "in a process of its own: what a script registers must be there once i
 
 @dataclass(frozen=True)
 class Ended:
-    """The last word of a part.
+    """The last message of a part: how it ended.
 
     Attributes:
         cause: Why it ended before the end of the run; None if it did not.
-        ours: Whether that is a mistake of ours.
+        ours: Whether that is a defect of Retain.
         saved: Whether its members are saved as they were then.
     """
 
@@ -49,7 +50,7 @@ Tell = Callable[[Report | str | Ended], None]
 
 
 class Words(logging.Handler):
-    """Tells what is logged.
+    """Sends warnings to the starter.
 
     Args:
         tell: Takes each record's words.
@@ -65,7 +66,7 @@ class Words(logging.Handler):
 
 
 def work(config: Config, folder: Path, pipe: Connection, first: bool) -> None:
-    """The whole of a part's process: trains its members, and tells of it.
+    """What a part's process runs: trains its members, and reports of them.
 
     Args:
         config: Of the part.
@@ -88,7 +89,7 @@ def work(config: Config, folder: Path, pipe: Connection, first: bool) -> None:
 
 
 def _send(pipe: Connection, message: Report | str | Ended) -> None:
-    """Sends it; not if nobody is there any more, as this process is then asked to stop."""
+    """Sends a message, unless the starter is gone: this process is then being stopped."""
     with suppress(BrokenPipeError):
         pipe.send(message)
 
@@ -97,7 +98,7 @@ def _trained(config: Config, folder: Path, tell: Tell, first: bool) -> Ended:
     try:
         run = _made(config, folder, Words(tell))
     except (ValueError, OSError, MemoryError) as error:  # later, one is a mistake of ours
-        return Ended(str(error), saved=False)
+        return Ended(one_line(error), saved=False)
     torch.set_num_threads(int(run.config.threads))
     reporter = Reporter(tell, first)
     monitor = Monitor(run, reporter, Screen(Console(quiet=True, force_terminal=False)))
@@ -141,7 +142,7 @@ def check_known_here(config: Config) -> None:
 
 
 def _end_with_starter() -> None:
-    """Once the process that started this one is dead, saves and ends, which else nobody asks for.
+    """Saves and stops this process once its parent has died.
 
     Otherwise its members might train on beside those of the run that goes on with them.
     """

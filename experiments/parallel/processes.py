@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from experiments.joined import MEMBERS, Joined
-from experiments.part import Ended, work
+from experiments.parallel.joined import MEMBERS, Joined
+from experiments.parallel.worker import Ended, work
 
 
 @dataclass(frozen=True)

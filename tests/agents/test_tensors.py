@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from agents import round as calls
-from agents.round import Look, Round
+from agents.tensors import BatchTensors, ObservationTensors
 from agents.transfer import Shared, Transfer
 
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ def device(request, monkeypatch):
 def test_a_round_shows_rewritten_arrays_in_the_same_dicts(device, at_once, sizes):
     data = {"reward": np.zeros((3, 8), np.float32)}
     weight, noise = np.ones((3, 8), np.float32), torch.zeros(3, 12, 0)
-    made, first = Round(device, at_once), []
+    made, first = BatchTensors(device, at_once), []
     for value in range(3):
         data["reward"][...] = np.arange(8) + value
         weight[...] = value
@@ -38,20 +38,20 @@ def test_a_round_shows_rewritten_arrays_in_the_same_dicts(device, at_once, sizes
 
 
 def test_other_arrays_make_other_tensors(device):
-    made, weight, noise = Round(device), np.ones((1, 2), np.float32), torch.zeros(1, 3, 0)
+    made, weight, noise = BatchTensors(device), np.ones((1, 2), np.float32), torch.zeros(1, 3, 0)
     for value in range(3):
         data = {"reward": np.full((1, 2), value, np.float32)}
         (part,) = made.of(data, weight, noise, 0.1)
         assert part["reward"].tolist() == [[value, value]]
 
 
-def test_a_look_shows_what_is_seen_now_in_a_dict_for_each_task(device):
+def test_observations_show_what_is_seen_now_in_a_dict_for_each_task(device):
     quiet = torch.zeros(2, 0)
-    look, first = Look(device, quiet), {}
+    tensors, first = ObservationTensors(device, quiet), {}
     for value in range(4):
-        tree = look.at(np.full((2, 3, 1), value, np.float32), value % 2, quiet)
+        tree = tensors.at(np.full((2, 3, 1), value, np.float32), value % 2, quiet)
         assert tree["obs"].unique().tolist() == [value]
         assert tree["task"].tolist() == [[value % 2] * 3] * 2
         assert first.setdefault(value % 2, tree) is tree
     noise = torch.ones(2, 5)
-    assert look.at(np.zeros((2, 3, 1), np.float32), 0, noise)["noise"] is noise
+    assert tensors.at(np.zeros((2, 3, 1), np.float32), 0, noise)["noise"] is noise

@@ -1,7 +1,7 @@
 """Members in processes of their own: several cores train one run.
 
 Members have nothing to do with one another. So each process trains some of them as a run of its
-own, with its own checkpoints, in a folder inside the run's; what they report is shown as one.
+own, with its own checkpoints, in a folder inside the run's; their reports are shown as one run's.
 """
 
 import logging
@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments.joined import MEMBERS, Joined
+from envs.errors import one_line
 from experiments.monitor import Stopped, end_stage, how_to_go_on, interrupts
-from experiments.part import Ended
-from experiments.parts import Part, messages, started
-from experiments.reports import Report, What
+from experiments.parallel.joined import MEMBERS, Joined
+from experiments.parallel.processes import Part, messages, started
+from experiments.parallel.reports import Report, What
+from experiments.parallel.worker import Ended
 from experiments.screen import Screen
 from experiments.summary import summarize_run
 from experiments.tracking import Tracker
@@ -22,7 +23,7 @@ from experiments.tracking import Tracker
 LOG = logging.getLogger("retain")
 
 
-def train_apart(run: Joined, screen: Screen) -> dict[str, Any]:
+def train_in_processes(run: Joined, screen: Screen) -> dict[str, Any]:
     """Trains a run's members in several processes.
 
     Returns:
@@ -70,7 +71,7 @@ def follow(parts: Sequence[Part], follower: "Follower") -> list[Ended]:
 
 
 class Follower:
-    """Shows what the members of a run report: TensorBoard, summary.json, and the screen."""
+    """Writes what the parts report to TensorBoard, summary.json and the screen."""
 
     def __init__(self, run: Joined, screen: Screen) -> None:
         self._run, self._screen = run, screen
@@ -78,18 +79,18 @@ class Follower:
         self._failed = False
 
     def try_take(self, number: int, message: Report | str) -> Ended | None:
-        """Takes in what a part says; why nothing more is, if a file could not be written."""
+        """As `take`; if a file could not be written, returns why, and later does nothing."""
         if self._failed:
             return None
         try:
             self.take(number, message)
         except (OSError, MemoryError) as error:
             self._failed = True
-            return Ended(str(error))
+            return Ended(one_line(error))
         return None
 
     def take(self, number: int, message: Report | str) -> None:
-        """Takes in what a part says: a report, or words."""
+        """Takes in a message of a part: a report, or a warning."""
         if isinstance(message, str):
             LOG.warning("members %s: %s", self._run.parts[number].name, message)
             return

@@ -1,4 +1,4 @@
-"""What members that train in a process of their own tell the run that they are part of."""
+"""What a process that trains some members reports to the one that joins them all."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Report:
 
 
 class Reporter:
-    """Tells of a run by reports; its files are written by whoever joins them.
+    """Sends reports of a run to the joining process, which writes its files.
 
     Args:
         send: Takes each report.
@@ -52,31 +52,31 @@ class Reporter:
         self._send, self._first = send, first
 
     def start(self, run: Run) -> None:
-        """Where the members begin, or go on."""
+        """Sends where the members begin, or go on."""
         self._tell("start", run.history.state_dict(), run)
 
     def log(self, run: Run, steps_per_second: float) -> None:
-        """What was noted since the last time."""
+        """Sends what was noted since the last time."""
         noted = run.history.take_pending()
         if not self._first:  # the memory shown is the first member's
             noted = {k: own for k, own in noted.items() if not k.startswith("memory/")}
         self._tell("log", noted, run, steps_per_second)
 
     def scores(self, run: Run, scores: np.ndarray) -> None:
-        """An evaluation within a stage, or after one."""
+        """Sends an evaluation within a stage, or after one."""
         if run.in_stage:
             self._tell("evaluation", run.history.curve[-1], run)
         else:
             self._tell("switch", (run.history.scores[-1], run.history.random), run)
 
     def pictures(self, run: Run, reference: list[float]) -> None:
-        """Are of all members."""
+        """Does nothing: the joining process draws this for all members."""
 
     def finish(self, run: Run, metrics: dict[str, dict[str, float | None]]) -> None:
-        """The outcome is of all members."""
+        """Does nothing: the joining process writes this for all members."""
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: every report was sent at once."""
 
     def _tell(self, what: What, news: Any, run: Run, steps_per_second: float = 0.0) -> None:
         view = run.view() if self._first else None

@@ -1,10 +1,10 @@
-"""Gradients of several choices of a batch's rows, from one pass back through the network.
+"""Gradients of several weighted sums of a batch's losses, from one pass back through the network.
 
 Rows do not act on each other: what a layer's outputs are to a row's loss (its delta) is the same
-whatever rows are chosen. Only the sums over rows, which are the gradients of the weights, differ.
-So the pass back is made once, and then one product for each layer makes its gradients of all
-choices. A network with layers that `RULES` does not know, or that uses them in another way, has a
-pass back for each choice.
+whatever weights the rows have. Only the sums over rows, which are the gradients of the parameters,
+differ. So the pass back is made once, and then one product for each layer makes its gradients of
+all sums. A network with layers that `RULES` does not know, or that uses them in another way, has a
+pass back for each sum.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,39 +15,39 @@ import torch
 from torch import Tensor, nn
 
 from agents.flat import FlatNetwork
-from agents.layers import HalfLinear, NoisyLinear, squashed
+from agents.layers import BFloat16Linear, NoisyLinear, squashed
 
 Named = dict[str, Tensor]
-Layer = Callable[[Tensor, Tensor], Named]  # (delta, share) -> gradients of its parameters
+Layer = Callable[[Tensor, Tensor], Named]  # (delta, weights) -> gradients of its parameters
 Inputs = tuple[Tensor, ...]
 See = Callable[[str, nn.Module, Inputs, Tensor], Any]  # (name, layer, inputs, output)
 
 
-def choice_gradients(
-    network: FlatNetwork, losses: Callable[[Tensor], Tensor], theta: Tensor, share: Tensor
+def weighted_gradients(
+    network: FlatNetwork, losses: Callable[[Tensor], Tensor], theta: Tensor, weights: Tensor
 ) -> Tensor:
-    """Gradients of weighted sums of the rows' losses, [choices, parameters].
+    """Gradients of weighted sums of the rows' losses, [sums, parameters].
 
     Args:
         network: What `losses` calls, once.
         losses: `losses(theta) -> [n]`, of each row; none depends on another row.
         theta: Parameters.
-        share: Weight of each row in each sum, [choices, n].
+        weights: Weight of each row in each sum, [sums, n].
     """
-    choices, rows = share.shape
-    if choices > 1 and (layers := _layers_met(network, lambda: losses(theta), rows)):
-        return _from_deltas(network, lambda: losses(theta), layers, share)
+    sums, rows = weights.shape
+    if sums > 1 and (layers := _layers_met(network, lambda: losses(theta), rows)):
+        return _from_deltas(network, lambda: losses(theta), layers, weights)
     _, backward, *_ = torch.func.vjp(losses, theta)
-    if choices == 1:
-        return backward(share[0])[0][None]
-    return torch.func.vmap(lambda rows: backward(rows)[0])(share)
+    if sums == 1:
+        return backward(weights[0])[0][None]
+    return torch.func.vmap(lambda own: backward(own)[0])(weights)
 
 
 def _from_deltas(
     network: FlatNetwork,
     losses: Callable[[], Tensor],
     layers: dict[str, tuple[Layer, Tensor]],
-    share: Tensor,
+    weights: Tensor,
 ) -> Tensor:
     taps = {name: torch.zeros_like(output) for name, (_, output) in layers.items()}
 
@@ -63,7 +63,7 @@ def _from_deltas(
     found = {
         f"{name}.{parameter}": gradient.flatten(1)
         for name, (layer, _) in layers.items()
-        for parameter, gradient in layer(deltas[name], share).items()
+        for parameter, gradient in layer(deltas[name], weights).items()
     }
     return torch.cat([found[name] for name in network.places()], 1)
 
@@ -136,8 +136,8 @@ def _with_parameters(network: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _linear(module: Any, x: Tensor) -> Layer:
-    def gradients(delta: Tensor, share: Tensor) -> Named:
-        return {"weight": _outer(delta, x, share), "bias": share @ delta}
+    def gradients(delta: Tensor, weights: Tensor) -> Named:
+        return {"weight": _outer(delta, x, weights), "bias": weights @ delta}
 
     return gradients
 
@@ -145,8 +145,8 @@ def _linear(module: Any, x: Tensor) -> Layer:
 def _noisy(module: Any, x: Tensor) -> Layer:
     into, out = squashed(module.noise_in), squashed(module.noise_out)
 
-    def gradients(delta: Tensor, share: Tensor) -> Named:
-        weight, bias = _outer(delta, x, share), share @ delta
+    def gradients(delta: Tensor, weights: Tensor) -> Named:
+        weight, bias = _outer(delta, x, weights), weights @ delta
         noisy = {"weight_sigma": weight * (out[:, None] * into), "bias_sigma": bias * out}
         return {"weight": weight, "bias": bias} | noisy
 
@@ -156,26 +156,26 @@ def _noisy(module: Any, x: Tensor) -> Layer:
 def _layer_norm(module: Any, x: Tensor) -> Layer:
     normal = nn.functional.layer_norm(x, module.normalized_shape, eps=module.eps)
 
-    def gradients(delta: Tensor, share: Tensor) -> Named:
-        return {"weight": share @ (delta * normal), "bias": share @ delta}
+    def gradients(delta: Tensor, weights: Tensor) -> Named:
+        return {"weight": weights @ (delta * normal), "bias": weights @ delta}
 
     return gradients
 
 
-def _outer(delta: Tensor, x: Tensor, share: Tensor) -> Tensor:
-    """Each choice's sum over rows of share * (delta x^T), [choices, outputs, inputs].
+def _outer(delta: Tensor, x: Tensor, weights: Tensor) -> Tensor:
+    """Each sum over rows of weight * (delta x^T), [sums, outputs, inputs].
 
-    The narrower side is weighed for all choices, so that one product of few long columns does.
+    The narrower side is weighed for all sums, so that one product of few long columns does.
     """
     weighed, other = (delta, x) if delta.shape[1] <= x.shape[1] else (x, delta)
-    left = share.T[:, :, None] * weighed[:, None]  # [n, choices, narrow]
+    left = weights.T[:, :, None] * weighed[:, None]  # [n, sums, narrow]
     found = (left.flatten(1).T @ other).unflatten(0, left.shape[1:])
     return found if weighed is delta else found.transpose(1, 2)
 
 
 RULES: dict[type[nn.Module], Callable[[Any, Tensor], Layer]] = {
     nn.Linear: _linear,
-    HalfLinear: _linear,
+    BFloat16Linear: _linear,
     NoisyLinear: _noisy,
     nn.LayerNorm: _layer_norm,
 }

@@ -1,13 +1,13 @@
-"""Gradients of choices of rows are those of the rows chosen, whatever the network is made of."""
+"""Gradients of weighted sums of rows are the sums of their gradients, whatever the network."""
 
 import pytest
 import torch
 from torch import nn
 
-from agents import choices
-from agents.choices import choice_gradients
+from agents import row_gradients
 from agents.flat import FlatNetwork
 from agents.networks import NETWORKS, NetworkSpec
+from agents.row_gradients import weighted_gradients
 
 KINDS = {
     "plain": {},
@@ -92,43 +92,43 @@ OTHERS = {
 
 
 def rows_of(network, shape=(3,)):
-    """Parameters, losses of seven rows as a function of them, and three choices of rows."""
+    """Parameters, losses of seven rows as a function of them, and weights of three sums."""
     generator = torch.Generator().manual_seed(0)
     theta = network.initial(generator)
     noise = torch.randn(network.noise_size, generator=generator)
     obs, task = torch.randn(7, *shape, generator=generator), torch.arange(7) % 3
-    share = torch.rand(3, 7, generator=generator) * (torch.arange(3)[:, None] == task)
+    weights = torch.rand(3, 7, generator=generator) * (torch.arange(3)[:, None] == task)
 
     def losses(theta):
         return network(theta, noise, obs, task).square().flatten(1).sum(1)
 
-    return theta, losses, share
+    return theta, losses, weights
 
 
-def expected(theta, losses, share):
-    return share @ torch.func.jacrev(losses)(theta)
+def expected(theta, losses, weights):
+    return weights @ torch.func.jacrev(losses)(theta)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_pass_back_makes_the_gradients_of_all_choices(monkeypatch, kind):
+def test_one_pass_back_makes_the_gradients_of_all_sums(monkeypatch, kind):
     network = mlp(**KINDS[kind])
-    theta, losses, share = rows_of(network)
-    right = expected(theta, losses, share)
+    theta, losses, weights = rows_of(network)
+    right = expected(theta, losses, weights)
     passes = []
     vjp = torch.func.vjp
     monkeypatch.setattr(torch.func, "vjp", lambda *given: passes.append(given) or vjp(*given))
-    found = choice_gradients(network, losses, theta, share)
+    found = weighted_gradients(network, losses, theta, weights)
     assert torch.allclose(found, right, rtol=1e-5, atol=1e-6)
     assert len(passes) == 1 and isinstance(passes[0][1], dict)  # not of theta
 
 
 def test_of_layers_that_multiply_in_half_precision_they_are_as_exact_as_these(monkeypatch):
-    network, exact = (mlp(half=half, layer_norm=True) for half in (True, False))
-    theta, losses, share = rows_of(network)
+    network, exact = (mlp(bfloat16=low, layer_norm=True) for low in (True, False))
+    theta, losses, weights = rows_of(network)
     right = expected(*rows_of(exact))
-    plain, passes, vjp = expected(theta, losses, share), [], torch.func.vjp
+    plain, passes, vjp = expected(theta, losses, weights), [], torch.func.vjp
     monkeypatch.setattr(torch.func, "vjp", lambda *given: passes.append(given) or vjp(*given))
-    found = choice_gradients(network, losses, theta, share)
+    found = weighted_gradients(network, losses, theta, weights)
     assert len(passes) == 1 and isinstance(passes[0][1], dict)  # not of theta
     assert found.dtype == torch.float32
     assert 0 < (found - right).norm() < 1.1 * (plain - right).norm()
@@ -137,36 +137,36 @@ def test_of_layers_that_multiply_in_half_precision_they_are_as_exact_as_these(mo
 @pytest.mark.parametrize("kind", OTHERS)
 def test_where_a_layer_has_no_rule_or_is_used_otherwise_they_are_right_as_well(kind):
     network = FlatNetwork(OTHERS[kind]())
-    theta, losses, share = rows_of(network, (3, 4, 4) if kind == "convolutions" else (3,))
-    found = choice_gradients(network, losses, theta, share)
-    assert torch.allclose(found, expected(theta, losses, share), rtol=1e-5, atol=1e-6)
+    theta, losses, weights = rows_of(network, (3, 4, 4) if kind == "convolutions" else (3,))
+    found = weighted_gradients(network, losses, theta, weights)
+    assert torch.allclose(found, expected(theta, losses, weights), rtol=1e-5, atol=1e-6)
 
 
-def test_one_choice_is_an_ordinary_gradient_bit_by_bit():
-    theta, losses, share = rows_of(network := mlp())
+def test_one_sum_has_an_ordinary_gradient_bit_by_bit():
+    theta, losses, weights = rows_of(network := mlp())
     theta.requires_grad_()
-    (right,) = torch.autograd.grad((share[1] * losses(theta)).sum(), theta)
-    found = choice_gradients(network, losses, theta.detach(), share[1:2])
+    (right,) = torch.autograd.grad((weights[1] * losses(theta)).sum(), theta)
+    found = weighted_gradients(network, losses, theta.detach(), weights[1:2])
     assert torch.equal(found[0], right)
 
 
 def test_members_side_by_side_get_what_each_gets_alone():
-    theta, losses, share = rows_of(network := mlp(layer_norm=True))
-    shares = torch.stack([share, share.flip(0)])
-    each = torch.func.vmap(lambda own: choice_gradients(network, losses, theta, own))
-    for own, found in zip(shares, each(shares), strict=True):
-        alone = choice_gradients(network, losses, theta, own)
+    theta, losses, weights = rows_of(network := mlp(layer_norm=True))
+    several = torch.stack([weights, weights.flip(0)])
+    each = torch.func.vmap(lambda own: weighted_gradients(network, losses, theta, own))
+    for own, found in zip(several, each(several), strict=True):
+        alone = weighted_gradients(network, losses, theta, own)
         assert torch.allclose(found, alone, rtol=1e-5, atol=1e-6)
 
 
 def test_nothing_of_it_stays_with_the_network():
-    theta, losses, share = rows_of(network := mlp())
-    choice_gradients(network, losses, theta, share)
+    theta, losses, weights = rows_of(network := mlp())
+    weighted_gradients(network, losses, theta, weights)
     assert not any(module._forward_hooks for module in network.network.modules())
 
 
 def test_every_layer_of_the_registrys_mlp_has_a_rule():
     everything = mlp(**KINDS["everything"]).network
     kinds = {type(module) for module in everything.modules() if module._parameters}
-    assert kinds == {choices.NoisyLinear, nn.LayerNorm}
-    assert kinds | {nn.Linear} <= choices.RULES.keys()
+    assert kinds == {row_gradients.NoisyLinear, nn.LayerNorm}
+    assert kinds | {nn.Linear} <= row_gradients.RULES.keys()

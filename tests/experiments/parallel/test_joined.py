@@ -10,9 +10,9 @@ from rich.console import Console
 from experiments import train
 from experiments.folders import new_run
 from experiments.history import History
-from experiments.joined import Joined, added, averaged, shared_out
 from experiments.monitor import Monitor
-from experiments.reports import Reporter
+from experiments.parallel.joined import Joined, added, averaged, shared_out
+from experiments.parallel.reports import Reporter
 from experiments.screen import Screen
 from experiments.summary import rows_written, summarize_run, write_summary
 

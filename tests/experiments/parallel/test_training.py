@@ -18,21 +18,22 @@ from threading import Thread
 
 import pytest
 
-from experiments import Config, Stopped, apart, train
-from experiments.apart import Follower
+from experiments import Config, Stopped, train
 from experiments.checkpoint import checkpoint_files, load_newest
 from experiments.folders import load_config, new_run, resumed_run
 from experiments.monitor import Monitor
-from experiments.part import Ended, work
-from experiments.parts import Part, messages
-from experiments.replay import evaluate_run, parts_of
-from experiments.reports import Reporter
+from experiments.parallel import training
+from experiments.parallel.processes import Part, messages
+from experiments.parallel.reports import Reporter
+from experiments.parallel.training import Follower
+from experiments.parallel.worker import Ended, work
+from experiments.playback import evaluate_run, parts_of
 from experiments.run import Run
 from experiments.screen import Screen
 from experiments.threads import cores
 
 LOG = logging.getLogger("retain")
-ROOT = Path(apart.__file__).parents[1]
+ROOT = Path(training.__file__).parents[2]
 SHORT = {"envs": "retain/Recall:160,retain/RecallShifted:120", "log_interval": 40, "seeds": 3}
 BROKEN = """
 import gymnasium as gym
@@ -59,7 +60,7 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 def kill_first_part(monkeypatch, report: int) -> None:
     """The first part's process dies once it has sent so many reports."""
-    parts, take, started = [], Follower.take, apart.started
+    parts, take, started = [], Follower.take, training.started
 
     @contextmanager
     def see(run):
@@ -74,7 +75,7 @@ def kill_first_part(monkeypatch, report: int) -> None:
         take(follower, number, message)
 
     sent: list[int] = []
-    monkeypatch.setattr(apart, "started", see)
+    monkeypatch.setattr(training, "started", see)
     monkeypatch.setattr(Follower, "take", kill)
 
 
@@ -204,11 +205,20 @@ def test_a_full_disk_here_lets_the_parts_save_what_they_have(config, monkeypatch
     assert all(0 < load_newest(folder)[1]["clock"]["step"] < 400_000 for folder in folders)
 
 
+def test_what_cannot_be_shown_is_told_whatever_the_error_says(config, monkeypatch):
+    def full(follower, number, message):
+        raise MemoryError
+
+    monkeypatch.setattr(Follower, "take", full)
+    follower = Follower(new_run(config(**SHORT, processes=2)), Screen())
+    assert follower.try_take(0, "words") == Ended("MemoryError")
+
+
 HELD = """
 from pathlib import Path
 from experiments import Config
 from experiments.folders import new_run
-from experiments.parts import started
+from experiments.parallel.processes import started
 
 if __name__ == "__main__":
     with started(new_run(Config(**OPTIONS))) as parts:
@@ -237,18 +247,18 @@ def left(config):
         own = new_run(replace(part, logdir=str(run.folder / "members")))
         monitor = Monitor(own, Reporter(lambda _: None, False), Screen())
         with pytest.raises(Stopped):
-            monitor.look = stopping_at(monitor, 200)
+            monitor.after_step = stopping_at(monitor, 200)
             monitor.train()
     return [run.folder / "members" / str(part.name) for part in run.parts]
 
 
 def stopping_at(monitor, step):
-    def look(run):
+    def after_step(run):
         if run.clock.total >= step:
             monitor.stop()
-        Monitor.look(monitor, run)
+        Monitor.after_step(monitor, run)
 
-    return look
+    return after_step
 
 
 @pytest.mark.slow
@@ -313,6 +323,16 @@ def last_word(config, tmp_path) -> Ended:
     mine.send(None)
     listener.join()
     return heard[-1]
+
+
+def test_a_part_that_cannot_be_made_says_so_whatever_the_error_says(
+    config, tmp_path, monkeypatch, signals
+):
+    def full(run):
+        raise MemoryError
+
+    monkeypatch.setattr(Run, "save", full)
+    assert last_word(config(**SHORT, name="0-2"), tmp_path) == Ended("MemoryError", saved=False)
 
 
 @pytest.mark.parametrize("fits", [0, 1, 99])

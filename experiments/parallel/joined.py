@@ -1,4 +1,4 @@
-"""A run whose members train in several processes: what these report, as one."""
+"""A run whose members train in several processes: their reports, combined into one run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -13,7 +13,7 @@ from experiments.config import Config
 from experiments.history import History
 from experiments.memories import View
 from experiments.needs import peak_memory
-from experiments.reports import Report, What
+from experiments.parallel.reports import Report, What
 from experiments.run import Run
 from experiments.summary import rows_written
 
@@ -21,7 +21,7 @@ MEMBERS = "members"  # folder in that of the run: a run in it for each part
 
 
 class Joined(Run):
-    """All members of a run, seen from the outside: its own agent and memories stay as they began.
+    """All members of a run, as their processes report; its own agent and memories stay unused.
 
     Args:
         config: Of all members; `processes` says how many parts there are.
@@ -54,7 +54,10 @@ class Joined(Run):
         return peak_memory() + sum(report.peak_memory for report in self._shown)
 
     def view(self) -> View | None:
-        """What the first member's memory held there; None of a log that was told before."""
+        """What the first member's memory held at the step shown.
+
+        None if its process had passed that step before the run was resumed.
+        """
         first = self._shown[0]
         return None if self.in_stage and first is self._starts[0] else first.view
 
@@ -97,7 +100,7 @@ class Joined(Run):
             self._histories[part].scores.append(row)
 
     def _begin(self) -> None:
-        """Takes over what was shown when the run was left: of rows, those in summary.json."""
+        """Restores what was shown before the run was resumed; of rows, those in summary.json."""
         starts = self._shown = self._reports({})
         rows = min(len(start.news["scores"]) for start in starts)
         for _ in range(min(rows, rows_written(self.folder))):
@@ -108,11 +111,14 @@ class Joined(Run):
         self._stand_at(behind.clock, False)
 
     def _earliest(self) -> tuple[int, What] | None:
-        """Step and kind of what every part has told, and was not yet shown; the first of these."""
+        """The earliest report (step, kind) that all parts have sent and that was not shown yet.
+
+        None: some part is still to be waited for.
+        """
         found: list[tuple[int, int, What]] = []
         row, point = len(self.history.scores), len(self.history.curve)
         if all(len(part.scores) > row for part in self._histories):
-            found.append((self._begins_at(row), 2, "switch"))
+            found.append((self.first_step(row), 2, "switch"))
         if all(len(part.curve) > point for part in self._histories):
             found.append((self._histories[0].curve[point][0], 1, "evaluation"))
         for (step, what), told in self._told.items():
@@ -135,7 +141,7 @@ class Joined(Run):
         step, stage, _ = points[0]
         scores = [scores for _, _, own in points for scores in own]
         self.history.curve.append((step, stage, scores))
-        before = self._begins_at(stage)
+        before = self.first_step(stage)
         self._stand_at(Clock(stage, step - before, before), True)
         return np.array(scores)
 
@@ -144,11 +150,11 @@ class Joined(Run):
         scores = [scores for part in self._histories for scores in part.scores[stage]]
         self.history.scores.append(scores)
         self.history.random = self._histories[0].random
-        self._stand_at(Clock(stage, 0, self._begins_at(stage)), False)
+        self._stand_at(Clock(stage, 0, self.first_step(stage)), False)
         return np.array(scores)
 
     def _stand_at(self, clock: Clock, in_stage: bool) -> None:
-        """Is where all parts were, with what they told of it."""
+        """Sets the clock, with updates, times and interference from the reports shown."""
         clocks = [report.clock for report in self._shown]
         self.clock = replace(
             clock,
@@ -160,12 +166,8 @@ class Joined(Run):
         looks = [report.interference for report in self._shown]
         self.history.interference = averaged(looks, self._shares)
 
-    def _begins_at(self, stage: int) -> int:
-        """Environment steps of each member before a stage."""
-        return sum(self.length(each) for each in self.sequence.stages[:stage])
-
     def _reports(self, told: Mapping[int, Report]) -> list[Report]:
-        """One of each part: of an occasion, or, where it told of that before, its first."""
+        """Each part's report in `told`; its start report, if it had passed that step before."""
         return [told.get(part, self._starts[part]) for part in range(len(self.parts))]
 
 

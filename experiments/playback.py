@@ -1,4 +1,4 @@
-"""A finished or running run seen again: its checkpoint's scores, and films of it."""
+"""A run's checkpoint, evaluated and filmed; the run may be going on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +10,8 @@ from rich.table import Table
 from experiments.checkpoint import load_checkpoint, load_newest
 from experiments.evaluation import LONGEST_EPISODE
 from experiments.folders import find_run, load_config
-from experiments.joined import MEMBERS, shared_out
 from experiments.metrics import interval
+from experiments.parallel.joined import MEMBERS, shared_out
 from experiments.run import Run
 from experiments.seeding import Use, episode_seed
 
@@ -32,7 +32,7 @@ class Scores:
 
 
 def load_run(name: str, logdir: str, checkpoint: Path | None) -> Run:
-    """A run as it was at a checkpoint (default: the newest), to be looked at.
+    """A run as it was at a checkpoint (default: the newest), to be evaluated.
 
     Raises:
         ValueError: No such run, or its checkpoint is damaged or of another configuration.

@@ -1,4 +1,4 @@
-"""Arrays as the tensors that a learner's functions take, made once where they serve again."""
+"""Arrays as the tensors that a learner's functions take: the same ones from call to call."""
 
 from collections.abc import Mapping
 from operator import is_
@@ -12,7 +12,7 @@ from agents.recording import Tree
 from agents.transfer import Sender, Shared, transfer
 
 
-class Round:
+class BatchTensors:
     """The rows of a round of gradient steps as tensors.
 
     The same arrays, rewritten in between, make the same dicts again, so that nothing about them
@@ -37,8 +37,7 @@ class Round:
         """For each call the columns, `weight`, `noise`, and `lr` `[members]`."""
         arrays = [weight, *data.values()]
         same = len(self._arrays) == len(arrays) and all(map(is_, self._arrays, arrays))
-        known = noise is self._noise or noise.shape == self._noise.shape
-        if not (same and known):
+        if not (same and noise.shape == self._noise.shape):
             self._arrays, self._noise = arrays, noise
             self._calls = self._made(data, weight, noise)
         self._columns.send()
@@ -63,8 +62,8 @@ class Round:
         return calls
 
 
-class Look:
-    """What environments show, as tensors: always the same ones, rewritten.
+class ObservationTensors:
+    """Observations as tensors: always the same ones, filled anew.
 
     Args:
         device: Where they go.

@@ -1,0 +1,1 @@
+"""Members of one run in several processes: started, listened to, and shown as one run."""
