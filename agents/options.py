@@ -6,6 +6,9 @@ from typing import Literal, get_args, get_type_hints
 
 import torch
 
+# More is a slip: networks are in single precision, and PyTorch's whole numbers have an end.
+LARGEST: dict[type, float] = {float: 1e38, int: 2**31 - 1}
+
 
 @dataclass(frozen=True)
 class DQNOptions:
@@ -103,5 +106,15 @@ class DQNOptions:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         for field in fields(DQNOptions):
-            if getattr(self, field.name) == math.inf:
-                raise ValueError(f"{field.name} must be finite, got inf")
+            given = getattr(self, field.name)
+            for number in given if isinstance(given, tuple) else (given,):
+                check_size(field.name, number)
+
+
+def check_size(name: str, value: object) -> None:
+    """Raise ValueError if it is a number that PyTorch cannot take."""
+    if value == math.inf:
+        raise ValueError(f"{name} must be finite, got inf")
+    largest = LARGEST.get(type(value))
+    if largest is not None and value > largest:  # type: ignore[operator]
+        raise ValueError(f"{name} must be at most {largest:,}, got {value}")

@@ -31,7 +31,8 @@ def check_memory(config: Config, tasks: int, columns: Mapping[str, Any], agent_b
         ValueError: Less than that is available.
     """
     batches = config.gradient_steps * config.batch_size  # are drawn at once
-    per_member = bytes_needed(rows_of(config, tasks) + batches, **columns)
+    unfinished = config.num_envs * config.n_step if config.n_step > 1 else 0
+    per_member = bytes_needed(rows_of(config, tasks) + batches + unfinished, **columns)
     needed, there = config.seeds * per_member + agent_bytes, available_bytes()
     who = "1 member needs" if config.seeds == 1 else f"{config.seeds:,} members need"
     what = (
@@ -41,6 +42,7 @@ def check_memory(config: Config, tasks: int, columns: Mapping[str, Any], agent_b
     if there is not None and needed > there:
         raise ValueError(
             f"{what}; {_megabytes(there)} are available: use fewer --seeds, or a smaller --capacity"
+            + (" or --n-step" if unfinished > rows_of(config, tasks) else "")
         )
     return what
 

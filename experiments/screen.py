@@ -92,7 +92,11 @@ def _references(summary: dict[str, Any]) -> str:
     """What counts as 1 for each task, and why."""
     reference = summary["reference"]
     triples = zip(summary["tasks"], reference["one"], reference["one_is"], strict=True)
-    return ", ".join(f"{name} {one:.0f} ({source})" for name, one, source in triples)
+    return ", ".join(f"{name} {_reference(one, source)}" for name, one, source in triples)
+
+
+def _reference(one: float, source: str) -> str:
+    return "never better than random" if np.isnan(one) else f"{one:.0f} ({source})"
 
 
 def _cell(values: np.ndarray) -> str:

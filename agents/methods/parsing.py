@@ -5,11 +5,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
+from agents.options import LARGEST
 from buffers.names import check_known
 
 Options = dict[str, Any]
-# More is a slip: networks are in single precision, and PyTorch's whole numbers have an end.
-LARGEST = {float: 3e38, int: 2**31 - 1}
 
 
 def parse_methods(

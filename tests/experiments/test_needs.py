@@ -57,6 +57,11 @@ def test_the_rows_of_a_round_of_updates_are_counted(config):
         train(config(gradient_steps=10**12))
 
 
+def test_steps_that_wait_for_the_end_of_their_sum_are_counted(config):
+    with pytest.raises(ValueError, match=r"MB are available: use fewer .* or --n-step$"):
+        train(config(n_step=2**31 - 1))
+
+
 @pytest.mark.usefixtures("no_pictures")
 def test_memory_that_runs_out_stops_the_run_which_can_be_resumed(config, monkeypatch):
     def full(*arguments):

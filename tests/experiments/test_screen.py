@@ -82,6 +82,9 @@ def test_the_outcome_is_the_scores_what_was_forgotten_the_metrics_and_the_folder
         "(on a scale from 0, a random policy, to 1: A 475 (solved), B -100 (best seen))",
         "1,234 steps/s in 62 s, compiled; files in runs/mine",
     ]
+    summary["reference"]["one"][1] = float("nan")
+    print_outcome(shown, summary, "runs/mine")
+    assert "A 475 (solved), B never better than random)" in text_of(shown)
 
 
 @pytest.mark.parametrize(

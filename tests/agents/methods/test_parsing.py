@@ -66,7 +66,7 @@ def test_none_and_nothing_are_no_methods(text):
         ("pull:rows=1.5", "pull:rows must be a whole number, got '1.5'"),
         ("pull:soft=maybe", "pull:soft must be true or false, got 'maybe'"),
         ("pull:mode=off", "pull:mode must be one of online, per_task, got 'off'"),
-        ("pull:strength=1e39", r"pull:strength must be at most 3e\+38, got 1e39"),
+        ("pull:strength=1e39", r"pull:strength must be at most 1e\+38, got 1e39"),
         ("pull:rows=1" + 400 * "0", "pull:rows must be at most 2,147,483,647, got 1000"),
         ("pull:rows=2147483648", "pull:rows must be at most 2,147,483,647, got 2147483648"),
         ("pull:5", "'pull:5' is no option: write pull:option=value"),
