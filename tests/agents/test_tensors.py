@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents import round as calls
+from agents import tensors
 from agents.tensors import BatchTensors, ObservationTensors
 from agents.transfer import Shared, Transfer
 
@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(params=[Shared, lambda arrays: Transfer(arrays, CPU)], ids=["shared", "sent"])
 def device(request, monkeypatch):
     """Tensors that share the arrays' memory, or, as on a GPU, ones that are sent to them."""
-    monkeypatch.setattr(calls, "transfer", lambda arrays, device: request.param(arrays))
+    monkeypatch.setattr(tensors, "transfer", lambda arrays, device: request.param(arrays))
     return CPU
 
 
