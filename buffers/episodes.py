@@ -78,7 +78,7 @@ class EpisodeReservoir(Buffer):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays, filled or not, those of waiting rows included."""
+        """Bytes of all arrays, filled or not, and of the rows that wait."""
         return super().nbytes + self._running.nbytes
 
     def _stored(self, slots: np.ndarray) -> np.ndarray:

@@ -43,8 +43,11 @@ class RunningEpisodes:
 
     def column(self, name: str) -> np.ndarray:
         """Copy a column of all rows, episode by episode."""
-        values: np.ndarray = self.storage.take(self._in_use())[name]
-        return values
+        in_use = self._in_use()
+        if self.storage.layout.columns[name].frames:
+            frames: np.ndarray = self.storage.take(in_use)[name]
+            return frames
+        return self.storage.data[name][in_use]
 
     def _in_use(self) -> np.ndarray:
         slots = [slot for own in self._slots.values() for slot in own or []]

@@ -204,7 +204,8 @@ class Run:
         if (self.config.network in FOR_IMAGES) != self.space.is_image:
             fitting = "cnn" if self.space.is_image else "mlp"
             shown = "images" if self.space.is_image else "vectors"
-            raise ValueError(f"{self.config.envs} shows {shown}: use --network {fitting}")
+            own = "" if self.config.network in ("mlp", "cnn") else ", or see agents.FOR_IMAGES"
+            raise ValueError(f"{self.config.envs} shows {shown}: use --network {fitting}{own}")
         if self.space.is_image and min(self.space.shape[1:]) < 3:
             size = "x".join(map(str, self.space.shape[1:]))
             raise ValueError(f"images of {size} are too small: the network needs 3x3 or more")

@@ -90,7 +90,8 @@ class ReplayBuffer:
             terminations: bool [n]. A row whose info says `TimeLimit.truncated` does not count as
                 terminated, so that Stable-Baselines3's `dones` may be given as well.
             infos: a dict per environment, Gymnasium's dict of arrays, or None. `task`, and whatever
-                else the memory has a column for, is taken from there.
+                else the memory has a column for, is taken from there, but for `episode` and `last`:
+                these are the environment and where its episode ends.
             truncations: bool [n]; for a memory of whole episodes, unless infos say so, as those of
                 Gymnasium 1 do not: an episode that nobody ends goes on with the next one's rows.
 

@@ -1,4 +1,4 @@
-"""What infos say of rows: the task, and whatever else a memory has a column for.
+"""What infos say of rows: the task, and whatever else a memory has a column for, but episodes.
 
 A host without a notion of tasks passes infos through, so task identity travels there.
 """

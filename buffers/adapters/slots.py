@@ -60,7 +60,8 @@ class SlotMap:
             write: write(slots, which) puts the rows `which` of the batch into these slots.
 
         Returns:
-            The slot of each row, int64 [n]; -1 where it was dropped or a later row took its place.
+            The slot of each row, int64 [n]; -1 where it was dropped, a later row took its place, or
+            it waits for the end of its episode.
 
         Raises:
             ValueError: as of `Buffer.add`; or the memory has grown beyond the storage, in which
@@ -88,7 +89,9 @@ class SlotMap:
         kept = index >= 0
         self._row[slots[kept]] = index[kept]
         if len(waiting := self.memory.waiting("slot")):  # those are not dropped yet
-            kept |= np.isin(slots, waiting)
+            waits = np.zeros(len(self), bool)
+            waits[waiting] = True
+            kept |= waits[slots]
         self._room -= n
         self._put_back(slots[~kept])
         return slots, index, kept

@@ -5,6 +5,7 @@ buffer = MemoryVectorBuffer(memory, total_size=8 * 500, buffer_num=8)
 collector = Collector(policy, envs, buffer)
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from buffers.adapters.infos import columns_in
 from buffers.adapters.missing import how_to_install
 from buffers.columns import Memory
 from buffers.episodes import episode_marks
+from buffers.nested import flat
 
 try:
     import torch
@@ -45,9 +47,13 @@ class MemoryVectorBuffer(VectorReplayBuffer):
     ValueError. `reset`, which a Collector calls when it is made, empties the rings and not the
     memory. The memory's `end_task`, `clear` and `state_dict` are called on the memory itself.
 
+    A memory of whole episodes cannot know of a reset in mid-episode, such as a Collector's `reset`:
+    call its `end_task` before, or the next row of that environment is refused.
+
     Args:
         memory: any memory. `task`, and whatever else it has a column for, is taken from the
-            environments' infos.
+            environments' infos, but for `episode` and `last`: these are the environment and where
+            its episode ends.
         total_size: rows of all rings; the ring of an environment has to hold its longest episode.
         buffer_num: number of environments.
         largest_sample: rows of the largest sample.
@@ -66,13 +72,15 @@ class MemoryVectorBuffer(VectorReplayBuffer):
         self._window = ring * buffer_num  # where the window begins
         self._drawn = np.zeros(0, np.int64)  # the memory's index of each row in the window
         self._drawn_weight = np.zeros(0, np.float32)
+        self._after: dict[int, list[bytes]] = {}  # what each environment's last row ended in
 
     def add(self, batch: Batch, buffer_ids: np.ndarray | list[int] | None = None) -> Added:
         """Add one row per environment to the rings and offer it to the memory.
 
         Raises:
-            ValueError: the memory refuses a row, or there is no ring for an environment. Memory
-                and rings then stay as they were.
+            ValueError: the memory refuses a row, there is no ring for an environment, or one was
+                reset in mid-episode of which the memory keeps rows waiting. Memory and rings then
+                stay as they were.
         """
         rings = self.buffer_num - 1
         buffer_ids = np.arange(rings) if buffer_ids is None else np.asarray(buffer_ids)
@@ -88,12 +96,30 @@ class MemoryVectorBuffer(VectorReplayBuffer):
             "done": batch.terminated,
             "truncated": batch.truncated,
         }
+        whole = "episode" in self.memory.columns  # episodes are to be kept, perhaps
+        if whole:
+            self._check_run_on(buffer_ids, rows)
         ended = np.asarray(batch.terminated | batch.truncated)
         infos = dict(batch.info.items()) if "info" in batch else None
         known = columns_in(infos, self.memory.columns)
         self.memory.add(rows | known | episode_marks(ended, self.memory.columns, buffer_ids))
         added: Added = super().add(batch, buffer_ids)
+        if whole:
+            self._after |= _by_env(buffer_ids, rows["next_state"])
         return added
+
+    def _check_run_on(self, buffer_ids: np.ndarray, rows: Mapping[str, Any]) -> None:
+        """Raise ValueError where an episode that the memory waits for does not go on.
+
+        Nobody tells the buffer of a reset, so that rows of two episodes would become one.
+        """
+        waiting = set(self.memory.waiting("episode").tolist())
+        for env, before in _by_env(buffer_ids, rows["state"]).items():
+            if env in waiting and before != self._after.get(env, before):
+                raise ValueError(
+                    f"environment {env} was reset before its episode ended: call the memory's "
+                    "end_task() first, which drops the rows of running episodes"
+                )
 
     def sample(self, batch_size: int | None) -> tuple[Batch, np.ndarray]:
         """Draw rows of the memory; 0 or None returns the rings' rows, as Tianshou has it."""
@@ -155,3 +181,9 @@ class MemoryVectorBuffer(VectorReplayBuffer):
 def _plain(obs: Any) -> Any:
     """Observations as the memory takes them: dicts where Tianshou has Batches."""
     return {k: _plain(v) for k, v in obs.items()} if isinstance(obs, Batch) else obs
+
+
+def _by_env(buffer_ids: np.ndarray, obs: Any) -> dict[int, list[bytes]]:
+    """The observation of each environment, as bytes to compare."""
+    leaves = [np.asarray(values) for values in flat({"obs": obs}).values()]
+    return {int(env): [v[row].tobytes() for v in leaves] for row, env in enumerate(buffer_ids)}

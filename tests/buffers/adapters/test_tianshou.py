@@ -155,6 +155,46 @@ def test_whole_episodes_of_environments_side_by_side_are_kept(dqn):
         ]
 
 
+def rows_of(envs, first):
+    """A step of these environments, whose states say where they are in their episodes."""
+    state = np.array([[env, first, 0, 0] for env in envs], np.float32)
+    ended = np.full(len(envs), first % 3 == 2)
+    return Batch(
+        obs=state,
+        act=np.zeros(len(envs), int),
+        rew=np.ones(len(envs)),
+        obs_next=state + np.float32([0, 1, 0, 0]),
+        terminated=ended,
+        truncated=np.zeros(len(envs), bool),
+        done=ended,
+        info=Batch(),
+    )
+
+
+def test_whole_episodes_are_told_apart_by_their_environment_where_only_some_are_ready():
+    memory = EpisodeReservoir(50, state=STATE, extra=EpisodeReservoir.needs)
+    buffer = MemoryVectorBuffer(memory, total_size=100, buffer_num=4)
+    for first, envs in [(0, [1, 3]), (0, [0]), (1, [3]), (1, [0, 1]), (2, [0, 3]), (2, [1])]:
+        buffer.add(rows_of(envs, first), envs)
+    held = [memory.read(index)["state"].tolist() for index in memory.episodes()]
+    whole = [[[env, step, 0, 0] for step in range(3)] for env in (1, 3, 0)]
+    assert sorted(held) == sorted(whole)
+
+
+def test_a_reset_in_mid_episode_does_not_join_two_episodes():
+    memory = EpisodeReservoir(50, state=STATE, extra=EpisodeReservoir.needs)
+    buffer = MemoryVectorBuffer(memory, total_size=100, buffer_num=2)
+    buffer.add(rows_of([0, 1], 0))
+    buffer.reset()
+    with pytest.raises(ValueError, match=r"environment 0 was reset .* end_task"):
+        buffer.add(rows_of([0, 1], 0))
+    assert len(buffer) == 0
+    memory.end_task()
+    for first in range(3):
+        buffer.add(rows_of([0, 1], first))
+    assert [len(index) for index in memory.episodes()] == [3, 3]
+
+
 def test_the_loss_is_that_of_the_memorys_rows_and_weights_and_its_errors_come_back(dqn):
     memory = Recording(500, state=STATE)
     buffer = collected(memory, dqn.policy)
