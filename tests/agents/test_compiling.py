@@ -21,9 +21,6 @@ EVERYTHING = {
     "normalize_observations": True,
     "scale_rewards": True,
 }
-# Also two eager agents that differ in the last bit part where a choice of two nearly equal values
-# falls the other way. Until then weights of images differ by 3e-8: for so many updates at least.
-AGREE_FOR = {"lwf": 300}
 # Of every kind of term one, without strength.
 IDLE = "derpp:strength=0,lwf:strength=0,l1:strength=0,step=loss,spectral:strength=0,ewc:strength=0"
 slow = pytest.mark.slow
@@ -69,18 +66,22 @@ def assert_close(pair, infos, caplog):
     [
         ("mlp", "distill", 200),
         *(pytest.param("mlp", name, 1_000, marks=slow) for name in ("none", *METHODS)),
-        *(
-            pytest.param("cnn", name, AGREE_FOR.get(name, 1_000), marks=slow)
-            for name in ("none", *METHODS)
-        ),
+        *(pytest.param("cnn", name, 1_000, marks=slow) for name in ("none", *METHODS)),
     ],
 )
 def test_a_thousand_compiled_updates_end_where_eager_ones_do(
     agent, rows, learn, caplog, network, methods, updates
 ):
     pair, infos = learn_twice(agent, rows, learn, updates, network=network, methods=methods)
-    assert not torch.equal(pair[1].state["theta"], agent(shape=SHAPES[network]).state["theta"])
-    assert_close(pair, infos, caplog)
+    begin = agent(shape=SHAPES[network], network=network).state["theta"]
+    travelled = (pair[1].state["theta"] - begin).norm()
+    assert travelled > 0.1
+    if network == "mlp":
+        return assert_close(pair, infos, caplog)
+    # Of images a choice of two nearly equal values, in a ReLU, falls the other way now and then,
+    # as it does between two eager agents that differ in the last bit.
+    assert (pair[0].state["theta"] - pair[1].state["theta"]).norm() < 0.01 * travelled
+    np.testing.assert_allclose(infos[0][0], infos[1][0], atol=0.01)
 
 
 @slow
