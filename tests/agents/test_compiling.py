@@ -285,7 +285,13 @@ CHANGING = {
 
 
 @needs_compiler
-@pytest.mark.parametrize("change", CHANGING)
+@pytest.mark.parametrize(
+    "change",
+    [
+        "grows",
+        *(pytest.param(name, marks=slow) for name in ("shrinks", "turns", "changes its type")),
+    ],
+)
 def test_a_state_whose_form_changes_is_compiled_anew(change):
     recorded = Recorded(CHANGING[change], change, compiled=True)
     shape = (3, 3) if change == "turns" else (6,)
