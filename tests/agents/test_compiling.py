@@ -60,19 +60,14 @@ def assert_close(pair, infos, caplog):
     assert (pair[0].recordings, said(caplog)) == (1, [])  # it says so where it is only replayed
 
 
+@slow
 @needs_compiler
-@pytest.mark.parametrize(
-    ("network", "methods", "updates"),
-    [
-        ("mlp", "distill", 200),
-        *(pytest.param("mlp", name, 1_000, marks=slow) for name in ("none", *METHODS)),
-        *(pytest.param("cnn", name, 1_000, marks=slow) for name in ("none", *METHODS)),
-    ],
-)
+@pytest.mark.parametrize("methods", ["none", *METHODS])
+@pytest.mark.parametrize("network", SHAPES)
 def test_a_thousand_compiled_updates_end_where_eager_ones_do(
-    agent, rows, learn, caplog, network, methods, updates
+    agent, rows, learn, caplog, network, methods
 ):
-    pair, infos = learn_twice(agent, rows, learn, updates, network=network, methods=methods)
+    pair, infos = learn_twice(agent, rows, learn, 1_000, network=network, methods=methods)
     begin = agent(shape=SHAPES[network], network=network).state["theta"]
     travelled = (pair[1].state["theta"] - begin).norm()
     assert travelled > 0.1

@@ -17,6 +17,7 @@ def test_only_evaluations_after_a_member_solved_the_task_count(unlearning):
     assert unlearning.unlearned(scores) == (1, pytest.approx(1 / 3))
 
 
+@pytest.mark.slow
 def test_it_trains_with_each_memory_and_draws_them(unlearning, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(compiling, "PLAIN_CALLS", float("inf"))  # recording takes the longest
     tiny = {

@@ -165,6 +165,7 @@ def kill_at_a_random_moment(words: list[str], checkpoints: Path) -> None:
     time.sleep(1)  # event files of one second would be read in the order of their process ids
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_a_random_moment_ends_as_one_that_never_stopped(
     config, flags, same_outcome, tmp_path
 ):
