@@ -56,6 +56,10 @@ def assert_close(pair, infos, caplog):
     for name, value in pair[1].state.items():
         np.testing.assert_allclose(pair[0].state[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
     np.testing.assert_allclose(infos[0][0], infos[1][0], rtol=1e-3, atol=1e-4)
+    assert_compiled(pair, infos, caplog)
+
+
+def assert_compiled(pair, infos, caplog):
     assert infos[0][1].keys() == infos[1][1].keys()
     assert (pair[0].recordings, said(caplog)) == (1, [])  # it says so where it is only replayed
 
@@ -77,6 +81,7 @@ def test_a_thousand_compiled_updates_end_where_eager_ones_do(
     # as it does between two eager agents that differ in the last bit.
     assert (pair[0].state["theta"] - pair[1].state["theta"]).norm() < 0.01 * travelled
     np.testing.assert_allclose(infos[0][0], infos[1][0], atol=0.01)
+    assert_compiled(pair, infos, caplog)
 
 
 @slow
