@@ -111,10 +111,10 @@ class DQNOptions:
                 check_size(field.name, number)
 
 
-def check_size(name: str, value: object) -> None:
-    """Raise ValueError if it is a number that PyTorch cannot take."""
+def check_size(name: str, value: object, text: str | None = None) -> None:
+    """Raise ValueError if it, given as `text`, is a number that PyTorch cannot take."""
     if value == math.inf:
         raise ValueError(f"{name} must be finite, got inf")
     largest = LARGEST.get(type(value))
     if largest is not None and value > largest:  # type: ignore[operator]
-        raise ValueError(f"{name} must be at most {largest:,}, got {value}")
+        raise ValueError(f"{name} must be at most {largest:,}, got {text or value}")

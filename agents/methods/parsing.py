@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from agents.options import LARGEST
+from agents.options import check_size
 from buffers.names import check_known
 
 Options = dict[str, Any]
@@ -99,6 +99,5 @@ def _value(name: str, parameter: inspect.Parameter, text: str) -> Any:
         raise ValueError(f"{where} must be {what}, got {text!r}") from None
     if not 0 <= value < math.inf:
         raise ValueError(f"{where} must be finite and not negative, got {text}")
-    if value > LARGEST[kind]:
-        raise ValueError(f"{where} must be at most {LARGEST[kind]:,}, got {text}")
+    check_size(where, value, text)
     return value

@@ -98,7 +98,7 @@ class ReplayBuffer:
         Raises:
             ValueError: as of `Buffer.add`. The memory then stays as it was.
         """
-        ended, columns = np.asarray(terminations, bool), self.memory.columns
+        ended, wanted = np.asarray(terminations, bool), self.memory.columns
         timeout = timeouts(infos, len(ended))
         truncated = timeout if truncations is None else timeout | np.asarray(truncations, bool)
         rows = {
@@ -109,8 +109,8 @@ class ReplayBuffer:
             "done": ended & ~timeout,
             "truncated": truncated,
         }
-        marks = episode_marks(ended | truncated, columns)
-        self.memory.add(rows | columns_in(infos, columns) | marks)
+        marks = episode_marks(ended | truncated, wanted)
+        self.memory.add(rows | columns_in(infos, wanted) | marks)
 
     def sample(self, batch_size: int) -> Samples:
         """Draw `batch_size` rows. Raises ValueError where the memory has none to draw."""
