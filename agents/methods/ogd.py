@@ -36,12 +36,12 @@ def ogd(model: Model, *, rows: int = 25, project: Literal["step", "gradient"] = 
         return {"basis": theta.new_zeros(rows * model.num_tasks, len(theta)), "used": used}
 
     def gradient(gradient: Tensor, theta: Tensor, state: State, batch: Batch) -> Tensor:
-        return gradient - within(gradient, state["basis"], state["used"])
+        return gradient - part_of(gradient, state)
 
     def after_step(
         theta: Tensor, state: State, before: Tensor, gradient: Tensor, batch: Batch
     ) -> tuple[Tensor, State]:
-        return theta - within(theta - before, state["basis"], state["used"]), state
+        return theta - part_of(theta - before, state), state
 
     def end_task(theta: Tensor, state: State, samples: Batch) -> tuple[Tensor, State]:
         found = output_gradients(model, theta, samples, rows)
@@ -55,6 +55,18 @@ def ogd(model: Model, *, rows: int = 25, project: Literal["step", "gradient"] = 
         after_step=after_step if project == "step" else None,
         end_task=end_task,
     )
+
+
+def part_of(vector: Tensor, state: State) -> Tensor:
+    """The vector's part in the span of the basis, [parameters].
+
+    On a GPU all rows are read, also those of zeros: what does not ask how many there are need not
+    wait for the GPU, and becomes part of its graph.
+    """
+    if vector.device.type != "cpu":
+        return spanned(vector, state["basis"])
+    result: Tensor = within(vector, state["basis"], state["used"])
+    return result
 
 
 @torch.library.custom_op("retain::within", mutates_args=())
@@ -80,16 +92,21 @@ def within(vector: Tensor, basis: Tensor, used: Tensor) -> Tensor:
 
 
 def _array(tensor: Tensor) -> Any:
-    """On the CPU as an array: NumPy's products with a vector read a third faster than PyTorch's."""
-    return tensor.numpy() if tensor.device.type == "cpu" else tensor
+    """As an array: NumPy's products with a vector read a third faster than PyTorch's."""
+    return tensor.numpy()
 
 
 accept_members(within)
 
 
+def spanned(vector: Tensor, basis: Tensor) -> Tensor:
+    """The vector's part in the span of the basis' rows, [parameters]."""
+    return (basis @ vector) @ basis
+
+
 def orthogonal(vector: Tensor, basis: Tensor) -> Tensor:
-    """The vector without its part in the span of the basis' rows, [parameters]."""
-    return vector - (basis @ vector) @ basis
+    """The vector without that part, [parameters]."""
+    return vector - spanned(vector, basis)
 
 
 def output_gradients(model: Model, theta: Tensor, samples: Batch, rows: int) -> Tensor:
