@@ -54,9 +54,9 @@ class RunOptions:
     learning_starts: int = 1_000
     """Environment steps of a task before its first gradient step."""
     epsilon_start: float = 1.0
-    """Exploration at the start of a task."""
+    """Epsilon at the start of a task; before learning starts it is 1."""
     epsilon_end: float = 0.05
-    """Exploration once it has fallen."""
+    """Epsilon once it has fallen."""
     epsilon_fraction: float = 0.2
     """Share of a task over which exploration falls."""
     lasting_fraction: float = 0.5

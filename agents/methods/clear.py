@@ -1,11 +1,11 @@
-"""CLEAR: on rows of earlier tasks, clone the policy and the state values of the last switch.
+"""CLEAR: on rows of earlier tasks, clone policy and state values of when their task ended.
 
 Source: Rolnick et al. 2019 (arXiv 1811.11682), section 3: beside the usual loss on new and replayed
 rows, replayed rows add KL(old policy || policy) and the squared change of the state's value.
 Deviations: an agent with Q values has the policy softmax(Q / temperature) and the value max Q. The
 temperature is `temperature` times the typical gap between a task's best and second best action, so
 that preferences count alike in every task, whatever the scale of its Q values. What is cloned is of
-the last switch, not of the time when the row was stored (as for `distill`).
+the switch at which the row's task ended, not of when the row was stored (as for `distill`).
 """
 
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Distillation: on rows of earlier tasks, keep the Q values of the last switch.
+"""Distillation: on rows of earlier tasks, keep the Q values of when their task ended.
 
 Source: Rusu et al. 2016 (policy distillation, arXiv 1511.06295), its mean-squared-error loss on Q
 values; memory and targets as in DER (Buzzega et al. 2020, arXiv 2004.07211, algorithm 1).

@@ -38,8 +38,9 @@ class Method:
             the last task; what it makes of `theta` is what that task is judged by.
         start_task: `start_task(theta, state) -> (theta, state)`, before a task's first step, also
             the first task's; called as `end_task` is. What serves only the next task belongs here.
-        needs_q: Whether rows of ended tasks must carry `q`, the Q values of the last switch (NaN
-            where there are none: rows of the running task, actions the task does not have).
+        needs_q: Whether rows of ended tasks must carry `q`, the Q values of the switch at which
+            their task ended (NaN where there are none: rows of the running task, actions the task
+            does not have).
         needs_tasks: Whether the method must be told which task a row is of, so that it cannot
             work where task identity is hidden.
         needs_old: Whether the method does nothing without rows of earlier tasks.
