@@ -164,7 +164,7 @@ class DQN:
             data: Columns `[members, steps * batch, ...]`, cut into `steps` minibatches.
             weight: Importance of each row in the loss, `[members, steps * batch]`.
             steps: Gradient steps.
-            lr: Step size of Adam.
+            lr: Learning rate of Adam.
             then: The observations (the same array) and the task that `act` is asked about next:
                 what is best there is found on the way, which is faster and changes nothing else.
 

@@ -83,13 +83,13 @@ class Engine:
             data: Columns `[members, steps * batch, ...]`, cut into minibatches.
             weight: Importance of each row in the loss, `[members, steps * batch]`.
             noise: `[members, 3 * steps, noise]`.
-            lr: Step size of Adam.
+            lr: Learning rate of Adam.
             then: Raw observations `[members, envs, *shape]` and the index of their task, of a
                 network without noise.
 
         Returns:
             The new state; the TD error of each row; the health of each member, `[2, members]`: the
-            largest |loss + length of the gradient| of its steps, and the sum of its weights, finite
+            largest |loss + norm of the gradient| of its steps, and the sum of its weights, finite
             numbers if all is well; metrics of the last step; and what `best` would now
             say of the observations, in the same call.
         """

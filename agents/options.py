@@ -44,19 +44,19 @@ class DQNOptions:
     value_limit: float = 5.0
     """C51: the histogram reaches from minus to plus this (scaled) return."""
     discount: float = 0.99
-    """Worth of a reward one step later."""
+    """Discount factor: what a reward one step later is worth."""
     n_step: int = 5
     """Steps of reward summed before bootstrapping, at most."""
     cut_at_exploration: bool = True
     """End these sums before exploratory actions (Watkins); otherwise they are uncorrected."""
     learning_rate: float = 1e-3
-    """Adam's step size at the start of a task."""
+    """Adam's learning rate at the start of a task."""
     learning_rate_end: float = 5e-5
-    """Adam's step size at the end of a task, reached linearly."""
+    """Adam's learning rate at the end of a task, reached linearly."""
     adam_epsilon: float = 1e-5
     """Added to the root of Adam's second moment."""
     gradient_clip: float = 10.0
-    """Longest gradient (Euclidean norm); 0: no limit."""
+    """Largest Euclidean norm of a gradient; 0: no limit."""
     huber_delta: float = 1.0
     """Where the loss turns from square to linear; 0: square everywhere."""
     target_rate: float = 0.01

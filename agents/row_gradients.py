@@ -1,10 +1,10 @@
-"""Gradients of several weighted sums of a batch's losses, from one pass back through the network.
+"""Gradients of several weighted sums of a batch's losses, from one backward pass.
 
 Rows do not act on each other: what a layer's outputs are to a row's loss (its delta) is the same
 whatever weights the rows have. Only the sums over rows, which are the gradients of the parameters,
-differ. So the pass back is made once, and then one product for each layer makes its gradients of
-all sums. A network with layers that `RULES` does not know, or that uses them in another way, has a
-pass back for each sum.
+differ. So the backward pass is made once, and then one product for each layer makes its gradients
+of all sums. A network with layers that `RULES` does not know, or that uses them in another way, has
+a backward pass for each sum.
 """
 
 from collections.abc import Callable, Iterator

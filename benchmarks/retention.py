@@ -1,4 +1,4 @@
-"""The disease and the cure: what is left of earlier tasks after later ones?
+"""Forgetting, and what prevents it: what is left of earlier tasks after later ones?
 
     python benchmarks/retention.py --seeds 10
 

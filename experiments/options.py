@@ -62,7 +62,7 @@ class RunOptions:
     lasting_fraction: float = 0.5
     """Share of a task in which exploratory actions may last; later each is one step."""
     restart_schedules: bool = True
-    """Exploration and step size start anew with each task; otherwise they span the sequence."""
+    """Exploration and learning rate start anew with each task; otherwise they span the sequence."""
     reset_optimizer: bool = False
     """Adam's moments start anew with each task."""
     adapt_fraction: float = 0.5

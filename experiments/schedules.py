@@ -14,7 +14,7 @@ def epsilon(run: Run) -> float:
 
 
 def learning_rate(run: Run) -> float:
-    """Adam's step size, falling linearly over the span."""
+    """Adam's learning rate, falling linearly over the span."""
     return linear(run.config.learning_rate, run.config.learning_rate_end, run.fraction)
 
 

@@ -208,7 +208,7 @@ def test_a_number_that_is_none_exits_with_3_and_says_how_to_go_on(call, flags, f
         ({"methods": "distill,parseval:scale=1e30"}, "parseval_penalty", 40),
         ({"methods": "l2_init,si:damping=1e-300"}, "si.importance", 80),
     ],
-    ids=["step size", "loss", "penalty", "at the switch"],
+    ids=["learning rate", "loss", "penalty", "at the switch"],
 )
 @pytest.mark.usefixtures("no_pictures")
 def test_a_loss_that_is_no_number_exits_with_3_and_keeps_the_last_good_state(
