@@ -143,7 +143,7 @@ class MemoryReplayBuffer(ReplayBuffer):
         ended = np.asarray(done, bool)
         timeout = timeouts(infos, n) & self.handle_timeout_termination
         tasks = [info.get("task", self.task) for info in infos]
-        known = tasks == [self._here] * n  # so it fits
+        known = self._here is not None and tasks == [self._here] * n  # so it fits
         rows: Mapping[str, Any] = {
             "state": packed(obs, self._state, n),
             "action": np.asarray(action).reshape(n, *self._action.shape),
