@@ -47,7 +47,8 @@ class MemoryReplayBuffer(ReplayBuffer):
         handle_timeout_termination: Whether time limits are no terminations, so that the learner
             bootstraps from them.
         memory: A key of `buffers.BUFFERS`, or what makes a memory: `memory(capacity, state=...,
-            action=..., extra=..., seed=..., **options)`.
+            action=..., extra=..., seed=..., **options)`. SB3 saves buffers with pickle, which takes
+            no lambda here or among the options.
         n_steps: Steps of reward per row; SB3 does not pass its own `n_steps` to a custom class.
         gamma: Discount of these sums, to be that of the algorithm; needed for `n_steps` above 1.
         frames: Of how many frames an observation consists, such as the `n_stack` of a
