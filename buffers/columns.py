@@ -1,6 +1,7 @@
 """What a row consists of, and what is drawn."""
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -122,13 +123,44 @@ def _check_dots(columns: Mapping[str, Columns]) -> None:
 
 
 def _canonical(name: str, column: Column) -> Column:
-    dtype = np.dtype(column.dtype)
-    if dtype.kind not in "biuf":
-        raise ValueError(f"column {name!r}: expected a bool, int or float dtype, given {dtype}")
-    shape, frames = tuple(column.shape), column.frames
+    if not isinstance(column, Column):
+        raise ValueError(f"column {name!r}: expected a Column, given {column!r}")
+    shape, dtype, frames = _shape_of(name, column), _dtype_of(name, column), column.frames
     if frames and (frames < 0 or not math.prod(shape) or not shape or shape[0] % frames):
         raise ValueError(f"column {name!r}: a value {list(shape)} is not {frames} frames")
+    _check_fill(name, dtype, column.fill)
     return Column(shape, dtype, column.fill, frames)
+
+
+def _shape_of(name: str, column: Column) -> tuple[int, ...]:
+    try:
+        shape = tuple(map(operator.index, column.shape))
+    except TypeError:
+        shape = (-1,)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"column {name!r}: expected a shape such as (4,), given {column.shape!r}")
+    return shape
+
+
+def _dtype_of(name: str, column: Column) -> np.dtype:
+    try:
+        dtype = np.dtype(column.dtype)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "biuf":
+        given = dtype if dtype.kind != "O" else column.dtype
+        raise ValueError(f"column {name!r}: expected a bool, int or float dtype, given {given}")
+    return dtype
+
+
+def _check_fill(name: str, dtype: np.dtype, fill: float) -> None:
+    """Raise ValueError where the fill would become another value; floats may be rounded."""
+    given = np.asarray(fill)
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored = given.astype(dtype)
+    lost = np.isinf(stored) != np.isinf(given) if dtype.kind == "f" else stored != given
+    if lost.any():
+        raise ValueError(f"column {name!r}: expected a fill that fits {dtype}, given {fill}")
 
 
 def bounded(sample: Sample) -> Sample:

@@ -21,10 +21,10 @@ class EpisodeReservoir(Buffer):
     """Keeps whole episodes, each that ended with the same probability, in `capacity` rows.
 
     An episode is what rows of one `episode` number make up, in the order of adding, until a row
-    that is its last: one that is `done` or `truncated`, or, if there is a column `last`, where that
-    is True (with n-step rows several rows of an episode are `done`). The number only has to tell
-    apart episodes that run at the same time: in vectorised environments, the environment's index
-    will do. Rows of running episodes wait beside the `capacity` rows; they have no index and are
+    that is its last: one that is `done` or `truncated`, or, if `last` is given, where that is True
+    (with n-step rows several rows of an episode are `done`). The number only has to tell apart
+    episodes that run at the same time: in vectorised environments, the environment's index will do.
+    Rows of running episodes wait beside the `capacity` rows; they have no index and are
     not drawn, and `end_task` drops them. An episode of more rows than `capacity` is passed over.
 
     Every episode gets a uniform key when it ends, and those of the smallest keys are kept (bottom-k
@@ -126,8 +126,10 @@ class EpisodeReservoir(Buffer):
     def _insert(self, rows: Mapping[str, np.ndarray]) -> np.ndarray:
         rows = as_rows(self.columns, rows)
         last = rows.given.get("last")
-        if last is None:  # the column may be there and filled
+        if last is None:
             last = rows["done"] | rows["truncated"]
+            if "last" in self.columns:  # what is kept says where its episode ends
+                rows = Rows(self.columns, {**rows.given, "last": last})
         waiting = self._running.put(rows, self.seen)
         ended: dict[float, np.ndarray] = {}  # key -> where the rows of an episode waited
         marks = zip(rows["episode"].tolist(), waiting.tolist(), last.tolist(), strict=True)

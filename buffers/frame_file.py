@@ -32,10 +32,25 @@ def frame_file(size: int) -> str:
 
 
 def mapped(file: Path, rows: int, row_bytes: int) -> np.ndarray:
-    """The records in a file, at least `rows` of them."""
+    """The records in a file, at least `rows` of them.
+
+    Raises:
+        OSError: the disk has no room for them; it says for how many bytes, in which file.
+    """
     with file.open("r+b") as opened:
-        size = max(rows * row_bytes, os.fstat(opened.fileno()).st_size)
+        before = os.fstat(opened.fileno()).st_size
+        size = max(rows * row_bytes, before)
         if not size:
             return np.empty(0, f"V{row_bytes}")
-        os.posix_fallocate(opened.fileno(), 0, size)
+        try:
+            os.posix_fallocate(opened.fileno(), 0, size)
+        except OSError as error:
+            raise _with_figures(error, file, size - before) from None
         return np.asarray(np.memmap(opened, f"V{row_bytes}", "r+", shape=(size // row_bytes,)))
+
+
+def _with_figures(error: OSError, file: Path, more: int) -> OSError:
+    disk = os.statvfs(file)
+    free = disk.f_bavail * disk.f_frsize
+    figures = f"{error.strerror}: expected room for {more:,} more bytes, {free:,} are free"
+    return OSError(error.errno, figures, str(file))

@@ -31,13 +31,23 @@ def locked(folder: Path) -> int:
 
 def check_about(folder: Path, about: Mapping[str, Any]) -> None:
     """Raise ValueError unless the folder is of the buffer that `about` describes."""
-    there = json.loads((folder / ABOUT).read_text())
+    there = _read(folder / ABOUT)
     for given, mine in ((there, about), (there.get("columns", {}), about["columns"])):
         for name in sorted(given.keys() | mine.keys() - {"columns"}):
             if name != "columns" and given.get(name) != mine.get(name):
                 raise ValueError(
                     f"{folder}: expected {name} {mine.get(name)}, found {given.get(name)}"
                 )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        there = json.loads(file.read_bytes())
+    except ValueError:
+        there = None
+    if not isinstance(there, dict):
+        raise ValueError(f"{file}: expected what a buffer has written there, found no such JSON")
+    return there
 
 
 def plain(columns: Mapping[str, Column]) -> dict[str, Any]:

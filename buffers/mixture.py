@@ -26,8 +26,10 @@ class MixtureBuffer:
     """Offers every row to all its parts, and draws from each its share.
 
     A part from which nothing can be drawn leaves its share to the others, in proportion. The parts'
-    rows are interleaved so that every minibatch of a sample has the same shares. A row's index is
-    `slot * number of parts + part`. A row that two parts hold is two rows.
+    rows are interleaved so that every minibatch of a sample has the same shares. These are rounded
+    to whole rows, for each size of a sample in one way: of few rows, a part with a small share may
+    never get one. A row's index is `slot * number of parts + part`. A row that two parts hold is
+    two rows.
 
     Args:
         parts: name -> buffer; all with the same columns.
@@ -41,7 +43,8 @@ class MixtureBuffer:
 
     def __init__(self, parts: Mapping[str, Part], shares: Mapping[str, float]) -> None:
         values = [shares.get(name, -1.0) for name in parts]
-        if shares.keys() != parts.keys() or not values or min(values) < 0 or sum(values) == 0:
+        usable = all(0 <= value < np.inf for value in values) and sum(values) > 0
+        if shares.keys() != parts.keys() or not usable:
             raise ValueError(f"shares {dict(shares)}: give each of {[*parts]} 0 or more, not all 0")
         self.parts = dict(parts)
         self.columns = next(iter(parts.values())).columns

@@ -10,11 +10,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the leaves of nested mappings, named by their path.
 
     Raises:
-        ValueError: a name is no text, or a mapping is empty.
+        ValueError: a name is no text or empty, or a mapping is empty.
     """
     leaves: dict[str, Any] = {}
     for name, value in values.items():
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name:
             raise ValueError(f"column {prefix}{name!r}: expected text as its name")
         # Asked of an array, the second question takes ten times as long as the first.
         if isinstance(value, np.ndarray) or not isinstance(value, Mapping):

@@ -19,6 +19,8 @@ from buffers.priorities import Priorities, Proportional
 from buffers.replay import ReplayBuffer
 from buffers.reservoir import ReservoirBuffer
 
+ALIKE = "all rows held count as equally surprising: no TD error was told of them, or all are alike"
+
 
 class Options(Common, total=False):
     """What the constructors here take beside their own arguments; see `Prioritized`."""
@@ -111,6 +113,13 @@ class Prioritized(Buffer):
         surprise = np.abs(error[known]) + self._eps
         self._priorities.set(slots[known], surprise)
         self._most = max(self._most, float(surprise.max(initial=0)))
+
+    def idle(self) -> str | None:
+        """Say so if it had no choice to make yet, or knows of no row that surprised more."""
+        surprise = next(iter(self._priorities.save(len(self)).values()))
+        if not self._alpha or (surprise[1:] != surprise[:-1]).any():
+            return super().idle()
+        return super().idle() or (ALIKE if len(self) else None)
 
     def clear(self) -> None:
         """Drop all rows and what was learnt of them. `seen`, `beta` and the random stream go on."""

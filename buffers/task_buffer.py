@@ -13,6 +13,8 @@ from buffers.reservoir import ReservoirBuffer
 from buffers.rows import Rows, as_rows
 from buffers.task_blocks import MakePart, TaskBlocks
 
+NO_EARLIER_TASK = "no row of an earlier task to sample; add another task or end_task()"
+
 
 class TaskBuffer(TaskBlocks):
     """Gives each task a block of slots, in which a buffer of its own decides what to keep.
@@ -30,8 +32,6 @@ class TaskBuffer(TaskBlocks):
         common: `state, action, extra, seed, storage, path`; see `Buffer`.
     """
 
-    _nothing_to_draw = "no row of an earlier task to sample; add another task or end_task()"
-
     def __init__(
         self,
         rows: int,
@@ -43,6 +43,8 @@ class TaskBuffer(TaskBlocks):
     ) -> None:
         super().__init__(rows, kind, shared, **common)
         self._draw_current = draw_current
+        if not draw_current:
+            self._nothing_to_draw = NO_EARLIER_TASK
 
     @property
     def drawable(self) -> int:

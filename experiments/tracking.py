@@ -9,9 +9,11 @@ import numpy as np
 
 from experiments import schedules
 from experiments.memories import View
-from experiments.metrics import normalize
+from experiments.metrics import interval, normalize
 from experiments.run import Run
 from experiments.timeline import evaluations, finished_stages
+
+MEAN_AND_ENDS = ("return", "low", "high")  # of an interval over members, in tags
 
 
 class Tracker:
@@ -46,6 +48,8 @@ class Tracker:
             "forgetting": ["Multiline", ["forgetting/.*"]],
         }
         charts = {"all tasks": overlay}
+        if run.config.seeds > 1:
+            charts["all members"] = interval_charts(run.sequence.names)
         if run.config.interference_interval > 0 and len(run.sequence.stages) > 1:
             charts["interference"] = interference_charts(run.sequence.names)
         self._writer.add_custom_scalars(charts)
@@ -67,11 +71,12 @@ class Tracker:
             self._histogram("memory/ages", *view.ages, step)
 
     def scores(self, run: Run, scores: np.ndarray) -> None:
-        """Greedy returns of every task, and what is forgotten of those learned before."""
+        """Greedy returns of every task, their intervals, and what is forgotten of earlier tasks."""
         step = run.clock.total
         names, means = run.sequence.names, scores.mean(0)
         lost = forgetting_now(run, scores)
         values = {f"eval/return/{name}": mean for name, mean in zip(names, means, strict=True)}
+        values |= intervals(names, scores)
         self._scalars(values | {f"forgetting/{names[task]}": lost[task] for task in lost}, step)
         self._writer.flush()
 
@@ -137,6 +142,26 @@ def held(view: View, names: Sequence[str]) -> dict[str, float]:
     values |= {f"memory/share/{names[int(k)]}": x for k, x in view.held["share"].items()}
     values |= {f"memory/coverage/{names[k]}": x for k, x in view.coverage.items()}
     return values | {f"memory/age_{name}": x for name, x in view.held["age"].items()}
+
+
+def intervals(names: Sequence[str], scores: np.ndarray) -> dict[str, float]:
+    """The ends of the 95% interval of each task's mean return, by tag; of one member there is none.
+
+    Args:
+        names: The tasks.
+        scores: `[members, tasks]`.
+    """
+    found = {name: interval(values) for name, values in zip(names, scores.T, strict=True)}
+    ends = {f"eval/{end}/{name}": found[name][end] for name in names for end in MEAN_AND_ENDS[1:]}
+    return {tag: value for tag, value in ends.items() if value is not None}
+
+
+def interval_charts(names: Sequence[str]) -> dict[str, list[Any]]:
+    """A chart for each task: the mean return, and its interval as a band around it."""
+    return {
+        f"greedy return: {name}": ["Margin", [f"eval/{end}/{name}" for end in MEAN_AND_ENDS]]
+        for name in names
+    }
 
 
 def interference_charts(names: list[str]) -> dict[str, list[Any]]:

@@ -25,6 +25,14 @@ def test_every_method_is_described(name):
     assert re.search(rf"\*\*{name}\*\*", TEXT)
 
 
+def test_the_readme_names_methods_that_there_are_and_how_many():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    number, named = re.search(r"\*\*(\d+) methods.*?\*\*: (.+?) and more", readme).groups()
+    assert int(number) == len(METHODS.keys() - {"reset"})  # which is there to compare with
+    plain = named.lower().replace("-", "").replace("++", "pp")
+    assert set(plain.split(", ")) < METHODS.keys()
+
+
 @pytest.mark.parametrize("name", PARAGRAPHS)
 def test_a_number_that_is_given_for_an_option_is_its_default(name):
     options = options_of(METHODS[name])

@@ -28,8 +28,8 @@ def add_dataset(memory: Memory, dataset: "MinariDataset", task: int | None = Non
     """Offer every step of a data set to a memory, an episode at a time.
 
     Columns that the memory has beside the standard ones are taken from infos of the same name, and
-    `episode`, where infos have none, is the data set's number of the episode. Minari records infos
-    at the reset as well: those belong to no row.
+    `episode`, where infos have none, is the data set's number of the episode, and `last` is true of
+    its last step. Minari records infos at the reset as well: those belong to no row.
 
     Args:
         memory: any memory; its `state` and `action` are such as the data set's spaces, `state` a
@@ -158,6 +158,8 @@ def _rows_of(episode: "EpisodeData", memory: Memory) -> Rows:
     }
     if "episode" in memory.columns:
         rows["episode"] = np.full(len(episode), episode.id)
+    if "last" in memory.columns:
+        rows["last"] = np.arange(len(episode)) == len(episode) - 1
     infos = episode.infos or {}
     others = [name for name in memory.columns if name not in REQUIRED and name in infos]
     return rows | {name: np.asarray(infos[name])[-len(episode) :] for name in others}

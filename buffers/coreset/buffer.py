@@ -11,7 +11,7 @@ from buffers import saved
 from buffers.buffer import Buffer, Common
 from buffers.checks import checked_errors
 from buffers.coreset.features import Features, Source
-from buffers.coreset.reasons import Reason, Reasons
+from buffers.coreset.reasons import NEW, Reason, Reasons
 from buffers.coreset.slots import CoresetSlots
 from buffers.names import check_known
 from buffers.places import nowhere
@@ -126,8 +126,12 @@ class CoresetBuffer(Buffer):
         self._features.clear()
 
     def idle(self) -> str | None:
-        """Say so if the buffer had no choice to make yet: it holds all that it was offered."""
-        return super().idle() if self._every == 1 else None
+        """Say so if the buffer had no choice to make yet, or lacks the errors that it asks for."""
+        note = super().idle() if self._every == 1 else None
+        if note or "error" not in self._wants or not len(self):
+            return note
+        told = (self._reasons["error"][self._slots.held] != NEW["error"]).any()
+        return None if told else "no TD error was told of the rows held: all count as 1"
 
     def _stored(self, slots: np.ndarray) -> np.ndarray:
         return self._slots.holds(slots)

@@ -234,7 +234,12 @@ def test_a_column_last_that_nobody_gives_leaves_the_end_to_done_and_truncated(ma
     buffer, rows = make(**LAST), one_after_the_other([4, 3, 5])
     for first in range(0, 12, batch):
         buffer.add(part(rows, first, first + batch))
-    assert sorted(buffer.read(buffer.rows())["action"]) == list(range(12))
+    kept = buffer.read(buffer.rows())
+    assert sorted(kept["action"]) == list(range(12))
+    assert kept["last"].tolist() == (kept["done"] | kept["truncated"]).tolist()
+    again = make(**LAST)
+    again.add(kept)  # with a `last` of their own now
+    assert len(again) == 12
 
 
 def test_rows_of_running_episodes_can_be_looked_at():

@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import pickle
+import re
 import resource
 import shutil
 import signal
@@ -211,6 +212,14 @@ def test_a_file_of_another_length_is_refused(make, filled, tmp_path):
         make()
 
 
+@pytest.mark.parametrize("broken", [b'{"version": 1, "ki', b"\xff\xff", b"[]"])
+def test_a_folder_whose_description_is_broken_is_refused_by_its_name(make, tmp_path, broken):
+    make()
+    (tmp_path / "rows" / "about.json").write_bytes(broken)
+    with pytest.raises(ValueError, match=r"rows/about.json: expected what a buffer has written"):
+        make()
+
+
 def test_files_that_another_buffer_writes_to_are_refused(make):
     buffer = make()
     with pytest.raises(ValueError, match="in use"):
@@ -250,6 +259,8 @@ def test_without_room_on_the_disk_nothing_is_made(make, tmp_path):
     with files_up_to(10_000), pytest.raises(OSError) as error:
         make(capacity=1_000_000)
     assert error.value.errno in (errno.EFBIG, errno.ENOSPC)
+    figures = r"for [\d,]{7,} more bytes, [\d,]+ are free: .*rows/\w+\.bin"
+    assert re.search(figures, str(error.value))
     assert not (tmp_path / "rows").exists()
     assert len(make()) == 0
 

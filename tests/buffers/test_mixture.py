@@ -57,7 +57,11 @@ def test_what_cannot_be_drawn_from_says_why_of_every_part(shape, make_rows):
 
 
 @pytest.mark.parametrize(
-    "shares", [{}, {"new": 1}, {"new": 0, "old": 0}, {"new": 1, "old": -1}, {"new": 1, "x": 1}]
+    "shares",
+    [
+        *({}, {"new": 1}, {"new": 0, "old": 0}, {"new": 1, "old": -1}, {"new": 1, "x": 1}),
+        *({"new": 1, "old": np.nan}, {"new": np.inf, "old": 1}),
+    ],
 )
 def test_unusable_shares_are_refused(parts, shares):
     with pytest.raises(ValueError, match="give each of"):

@@ -117,6 +117,19 @@ def test_rows_without_any_error_are_drawn_uniformly_if_there_are_no_others(taugh
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_memory_that_is_told_of_no_error_says_so(kind, make_rows, shape):
+    buffer = kind(4, **shape)
+    assert buffer.idle() is None
+    buffer.add(make_rows(0, 4))
+    assert "fit into 4" in buffer.idle()
+    buffer.add(make_rows(4, 4))
+    buffer.sample(40)
+    assert "no TD error was told" in buffer.idle()
+    buffer.feedback(buffer.rows(), [1, 2, 3, 4])
+    assert buffer.idle() is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_feedback_changes_what_is_drawn(taught, kind):
     buffer = taught(kind, np.ones(8), alpha=3)
     buffer.feedback(buffer.rows(), np.eye(8)[5] * 100)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, chisquare
 
-from buffers import TaskReservoir
+from buffers import BalancedReservoir, TaskReservoir
 
 STREAM, KEPT, SEEDS = 60, 6, 160
 
@@ -82,6 +82,11 @@ def test_rows_of_another_task_in_the_same_batch_can_be_drawn_at_once(make_rows, 
     buffer.add(make_rows(4, 4, task=np.array([0, 0, 1, 1])))
     assert buffer.drawable == 4
     assert set(buffer.sample(200).data["action"].tolist()) == {0, 1, 4, 5}
+
+
+def test_what_draws_the_current_task_too_lacks_rows_and_no_other_task(shape):
+    with pytest.raises(ValueError, match="empty buffer; add rows first"):
+        BalancedReservoir(5, **shape).sample(1)
 
 
 def test_a_task_that_ended_counts_as_earlier_until_a_row_comes(make_rows, shape):

@@ -58,7 +58,7 @@ def test_the_tags_are_the_documented_ones(tracked):
 @pytest.mark.usefixtures("no_pictures")
 def test_the_table_in_the_docs_has_every_tag_and_no_other(config):
     methods = "distill,l2:step=loss,ewc,agem"
-    folder = train(config(methods=methods, interference_interval=100)).folder
+    folder = train(config(methods=methods, interference_interval=100, seeds=2)).folder
     tags = EventAccumulator(str(folder)).Reload().Tags()
     page = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
     table = page.partition("| tag | what |\n|---|---|\n")[2].partition("\n\n")[0]
@@ -192,6 +192,25 @@ def test_there_are_charts_of_interference_where_it_is_looked_at(changes, there, 
         *(["interference"] if there else []),
     ]
     run.close()
+
+
+def test_the_interval_of_several_members_is_a_band_around_their_mean(revisiting, tmp_path):
+    tracker = Tracker(tmp_path)
+    tracker.start(revisiting)
+    tracker.scores(revisiting, np.array([[8.0, 1], [6, 1]]))
+    tracker.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    half = 12.706205  # the quantile of Student's t for two members, times a standard error of 1
+    for task, mean, error in ((TASKS[0], 7, half), (TASKS[1], 1, 0)):
+        shown = [points(events, f"eval/{end}/{task}")[0][1] for end in ("return", "low", "high")]
+        assert shown == pytest.approx([mean, mean - error, mean + error])
+    (layout,) = events.Tensors("custom_scalars__config__")
+    content = Layout.FromString(layout.tensor_proto.string_val[0])
+    (members,) = [each for each in content.category if each.title == "all members"]
+    for task, chart in zip(TASKS, members.chart, strict=True):
+        (band,) = chart.margin.series
+        ends = [f"eval/{end}/{task}" for end in ("return", "low", "high")]
+        assert [band.value, band.lower, band.upper] == ends
 
 
 # --- what the pictures and the forgetting are made of ---------------------------------------------

@@ -1,5 +1,6 @@
 """Any memory as a `replay_buffer_class` of Stable-Baselines3."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from buffers.columns import make_columns, needs_of
 from buffers.episodes import episode_marks
 from buffers.intake import Intake
 from buffers.layout import Layout
+
+UNTOLD = 100  # samples that a memory may wait for TD errors
 
 
 class MemoryReplayBuffer(ReplayBuffer):
@@ -44,7 +47,8 @@ class MemoryReplayBuffer(ReplayBuffer):
         handle_timeout_termination: Whether time limits are no terminations, so that the learner
             bootstraps from them.
         memory: A key of `buffers.BUFFERS`, or what makes a memory: `memory(capacity, state=...,
-            action=..., extra=..., seed=..., **options)`.
+            action=..., extra=..., seed=..., **options)`. SB3 saves buffers with pickle, which takes
+            no lambda here or among the options.
         n_steps: Steps of reward per row; SB3 does not pass its own `n_steps` to a custom class.
         gamma: Discount of these sums, to be that of the algorithm; needed for `n_steps` above 1.
         frames: Of how many frames an observation consists, such as the `n_stack` of a
@@ -52,6 +56,8 @@ class MemoryReplayBuffer(ReplayBuffer):
             once: a stack of 4 images and the next one take about one image, not eight.
         seed: Whence the memory's draws follow; by default the algorithm's own seed.
         options: Further arguments of the memory, such as `rows_per_task`.
+
+    A memory that learns from TD errors warns where an algorithm reports none: see `with_feedback`.
 
     Attributes:
         memory: The memory itself: `model.replay_buffer.memory.describe()`.
@@ -61,6 +67,8 @@ class MemoryReplayBuffer(ReplayBuffer):
         ValueError: An unknown memory, `n_steps` without `gamma`, `optimize_memory_usage`, or
             arguments of SB3's HER buffer.
     """
+
+    _untold = 0  # samples drawn before any TD error was told
 
     def __init__(
         self,
@@ -143,7 +151,7 @@ class MemoryReplayBuffer(ReplayBuffer):
         ended = np.asarray(done, bool)
         timeout = timeouts(infos, n) & self.handle_timeout_termination
         tasks = [info.get("task", self.task) for info in infos]
-        known = tasks == [self._here] * n  # so it fits
+        known = self._here is not None and tasks == [self._here] * n  # so it fits
         rows: Mapping[str, Any] = {
             "state": packed(obs, self._state, n),
             "action": np.asarray(action).reshape(n, *self._action.shape),
@@ -190,7 +198,19 @@ class MemoryReplayBuffer(ReplayBuffer):
             ValueError: there is nothing to draw yet.
         """
         data, index, weight = self.memory.sample(batch_size)
+        self._untold += 1
+        if self._untold == UNTOLD:
+            self._ask_for_feedback()
         return self._tensors(data, index, weight, env)
+
+    def _ask_for_feedback(self) -> None:
+        """Warns where the memory needs TD errors, which SB3's own training steps keep silent."""
+        if self.memory.needs_feedback:
+            warnings.warn(
+                "the memory was told of no TD error, so that what it keeps and draws does not "
+                "heed them: train with with_feedback(...) of buffers.adapters.sb3",
+                stacklevel=3,
+            )
 
     def _get_samples(self, batch_inds: np.ndarray, env: VecNormalize | None = None) -> Any:
         """The rows at these indices of the memory."""
@@ -229,6 +249,7 @@ class MemoryReplayBuffer(ReplayBuffer):
 
     def feedback(self, index: np.ndarray, td_error: np.ndarray) -> None:
         """Tells the memory how wrong the learner was on the rows at `index`."""
+        self._untold = UNTOLD
         self.memory.feedback(index, td_error)
 
     def reset(self) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
-from buffers import BUFFERS, Column, ReplayBuffer, ReservoirBuffer
+from buffers import BUFFERS, Column, EpisodeReservoir, ReplayBuffer, ReservoirBuffer
 
 minari = pytest.importorskip("minari", reason="it is missing: pip install 'retain-rl[minari]'")
 pytest.importorskip("h5py", reason="Minari's files need it: pip install 'retain-rl[minari]'")
@@ -75,6 +75,25 @@ def test_whole_episodes_come_back_bit_for_bit(terminated):
     back = ReplayBuffer(100, state=Column((2,)), extra=EXTRA)
     add_dataset(back, dataset)
     same(back.read(back.rows()), rows)
+
+
+def test_episodes_end_where_they_did_in_a_memory_that_is_told_of_it():
+    def make(kind):
+        return kind(20, state=Column((2,)), extra=EXTRA | {"last": Column((), np.bool_)})
+
+    original = make(EpisodeReservoir)
+    original.add(chain([4, 1, 6]))
+    rows = original.read(np.concatenate(original.episodes()))
+    save_episodes("retain/one-v0", rows, **SPACES)
+    del rows["last"]  # as in a data set of others
+    save_episodes("retain/other-v0", rows, **SPACES)
+    for name in ("one", "other"):
+        back = make(EpisodeReservoir)
+        add_dataset(back, minari.load_dataset(f"retain/{name}-v0"))
+        assert sorted(map(len, back.episodes())) == [1, 4, 6]
+        flat = make(ReplayBuffer)
+        add_dataset(flat, minari.load_dataset(f"retain/{name}-v0"))
+        assert np.flatnonzero(flat.read(flat.rows())["last"]).tolist() == [3, 4, 10]
 
 
 @pytest.mark.parametrize("terminated", [True, False])

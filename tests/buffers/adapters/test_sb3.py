@@ -6,6 +6,7 @@ import copy
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -22,6 +23,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 import buffers
 from buffers import BUFFERS, MEMORIES, Column
 from buffers.adapters.sb3 import MemoryReplayBuffer
+from buffers.adapters.sb3.replay import UNTOLD
 
 BOX = spaces.Box(-1, 1, (3,), np.float32)
 IMAGE = spaces.Box(0, 255, (2, 4, 4), np.uint8)
@@ -227,6 +229,28 @@ def test_every_memory_of_the_registry_trains_and_is_seeded_by_the_algorithm(memo
 
     assert torch.equal(trained(0), trained(0))
     assert not torch.equal(trained(0), trained(1))
+
+
+@pytest.mark.parametrize("memory", ["prioritized", "rank", "surprise", "gss"])
+def test_a_memory_that_is_told_of_no_error_warns_once(memory):
+    buffer = MemoryReplayBuffer(9, BOX, ACTIONS["discrete"], memory=memory)
+    fill(buffer, stream(BOX, ACTIONS["discrete"], 5, 1))
+    with pytest.warns(UserWarning, match=r"no TD error, .* with_feedback\(\.\.\.\)") as heard:
+        for _ in range(3 * UNTOLD):
+            buffer.sample(2)
+    assert len(heard) == 1
+    assert Path(heard[0].filename) == Path(__file__)
+
+
+@pytest.mark.parametrize(("memory", "told"), [("fifo", False), ("prioritized", True)])
+def test_a_memory_that_needs_no_error_or_hears_of_them_does_not_warn(memory, told, recwarn):
+    buffer = MemoryReplayBuffer(9, BOX, ACTIONS["discrete"], memory=memory)
+    fill(buffer, stream(BOX, ACTIONS["discrete"], 5, 1))
+    for _ in range(2 * UNTOLD):
+        batch = buffer.sample(2)
+        if told:
+            buffer.feedback(batch.index, np.ones(2))
+    assert not recwarn.list
 
 
 def test_drawing_leaves_numpys_global_random_state_alone():
@@ -612,16 +636,19 @@ def test_steps_of_one_environment_take_the_short_way_into_the_memory(task):
     assert buffer.memory.read(buffer.memory.rows())["task"].tolist() == [task or 0] * 6
 
 
-def test_a_task_must_be_a_whole_number():
+@pytest.mark.parametrize("task", ["pole", None])
+def test_a_task_must_be_a_whole_number(task):
     buffer = MemoryReplayBuffer(9, BOX, ACTIONS["discrete"])
-    (row,) = stream(BOX, ACTIONS["discrete"], 1, 1, task="pole")
-    with pytest.raises(ValueError, match="'task'"):
-        buffer.add(*row)
+    (row,) = stream(BOX, ACTIONS["discrete"], 1, 1)
+    with pytest.raises(ValueError, match="column 'task': expected int32"):
+        buffer.add(*row[:5], [{"task": task}])
+    assert buffer.size() == 0
 
 
 def test_without_stable_baselines3_the_extra_is_named():
     program = """
 import sys
+from pathlib import Path
 sys.modules["stable_baselines3"] = None
 import buffers.adapters
 try:

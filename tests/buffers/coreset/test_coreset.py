@@ -84,6 +84,15 @@ def test_nothing_is_given_up_before_a_row_finds_no_room():
     assert buffer.idle() is None
 
 
+def test_a_rule_that_asks_for_errors_says_that_it_was_told_of_none():
+    buffer = on_a_line(8, selection="gss")
+    assert buffer.idle() is None
+    buffer.add(line(np.arange(9)))
+    assert "no TD error was told" in buffer.idle()
+    buffer.feedback(buffer.rows()[:1], np.zeros(1))
+    assert buffer.idle() is None
+
+
 @pytest.mark.parametrize(("staging", "rows"), [(0.01, 7), (0.25, 6), (0.5, 4), (0.9, 1)])
 def test_the_share_given_up_at_a_choice(staging, rows):
     buffer = on_a_line(8, staging=staging)
