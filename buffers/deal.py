@@ -1,6 +1,7 @@
 """Which rows of a sample each part of a mixture draws, and where it puts them."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,6 +9,8 @@ from buffers.columns import Sample
 from buffers.layout import Batch, Layout
 
 DEALS = 16  # remembered at most: each holds as many rows as it deals
+Key = tuple[int, tuple[bool, ...], tuple[int, ...]]  # the last: of each part, if that varies
+NOISE = 1e-9  # of a number of rows: 0.1 * 3 is not 0.3
 
 
 class Deal(NamedTuple):
@@ -42,24 +45,59 @@ class Dealer:
     Args:
         layout: of a row.
         shares: of a sample, for each part; they sum to 1.
+        behind: see below; 0 at first.
+
+    Attributes:
+        behind: rows that each part has had too few of so far, where its share of a sample is no
+            whole number of rows; those furthest behind get one more.
     """
 
-    def __init__(self, layout: Layout, shares: np.ndarray) -> None:
+    def __init__(
+        self, layout: Layout, shares: np.ndarray, behind: Sequence[float] | None = None
+    ) -> None:
         self._layout, self._shares = layout, shares
-        self._deals: dict[tuple[int, tuple[bool, ...]], Deal] = {}
+        self.behind = [0.0] * len(shares) if behind is None else [*behind]
+        self._deals: dict[Key, Deal] = {}
+        self._sharing: tuple[tuple[bool, ...], np.ndarray] = (), self._shares
 
-    def __reduce__(self) -> tuple[type, tuple[Layout, np.ndarray]]:
-        return Dealer, (self._layout, self._shares)  # views would come back as copies
+    def __reduce__(self) -> tuple[Any, ...]:  # views would come back as copies
+        return Dealer, (self._layout, self._shares, self.behind)
 
     def deal(self, n: int, can: tuple[bool, ...]) -> Deal:
         """Deal `n` rows to those parts that can be drawn from; there are some."""
-        if (dealt := self._deals.get((n, can))) is None:
+        key: Key = n, can, ()
+        if (dealt := self._deals.get(key)) is not None:
+            return dealt
+        shares = self._among(can)
+        wanted = (shares * n).tolist()
+        if any(abs(rows - round(rows)) > NOISE for rows in wanted):
+            counts = self._whole(wanted, n)
+            key, shares = (n, can, counts), np.array(counts) / n
+        if key not in self._deals:
             if len(self._deals) >= DEALS:
                 self._deals.clear()
+            self._deals[key] = self._dealt(shares, n)
+        return self._deals[key]
+
+    def _among(self, can: tuple[bool, ...]) -> np.ndarray:
+        """The shares of those parts that can be drawn from, which sum to 1."""
+        if self._sharing[0] != can:
             shares = np.where(can, self._shares, 0.0)
             shares = shares if shares.any() else np.array(can, float)
-            dealt = self._deals[n, can] = self._dealt(shares / shares.sum(), n)
-        return dealt
+            self._sharing = can, shares / shares.sum()
+        return self._sharing[1]
+
+    def _whole(self, wanted: list[float], n: int) -> tuple[int, ...]:
+        """Rows for each part of a sample of `n`, of which it should have `wanted`."""
+        counts = [int(rows + NOISE) for rows in wanted]
+        for part, rows in enumerate(wanted):
+            self.behind[part] += rows - counts[part]
+        drawn = [part for part, rows in enumerate(wanted) if rows]
+        for _ in range(n - sum(counts)):
+            part = max(drawn, key=self.behind.__getitem__)
+            counts[part] += 1
+            self.behind[part] -= 1
+        return tuple(counts)
 
     def _dealt(self, shares: np.ndarray, n: int) -> Deal:
         hands = turns(shares, n)
@@ -85,7 +123,7 @@ def turns(shares: np.ndarray, n: int) -> list[np.ndarray]:
     given = np.zeros(len(shares))
     dealt = np.empty(n, np.int64)
     for row in range(n):
-        behind = np.round((row + 1) * shares - given, 9)  # 0.1 * 3 is not 0.3: ties need rounding
+        behind = np.round((row + 1) * shares - given, 9)  # ties need rounding
         dealt[row] = np.argmax(behind)
         given[dealt[row]] += 1
     return [np.flatnonzero(dealt == part) for part in range(len(shares))]

@@ -26,10 +26,10 @@ class MixtureBuffer:
     """Offers every row to all its parts, and draws from each its share.
 
     A part from which nothing can be drawn leaves its share to the others, in proportion. The parts'
-    rows are interleaved so that every minibatch of a sample has the same shares. These are rounded
-    to whole rows, for each size of a sample in one way: of few rows, a part with a small share may
-    never get one. A row's index is `slot * number of parts + part`. A row that two parts hold is
-    two rows.
+    rows are interleaved so that every minibatch of a sample has the same shares. Where a share is
+    no whole number of rows, some samples have one row more of that part than others, so that the
+    shares hold over many. A row's index is `slot * number of parts + part`. A row that two parts
+    hold is two rows.
 
     Args:
         parts: name -> buffer; all with the same columns.
@@ -256,7 +256,8 @@ class MixtureBuffer:
     def state_dict(self) -> dict[str, Any]:
         """Copy all that the future of the buffer depends on, as a flat dict."""
         states = [saved.prefixed(name, part.state_dict()) for name, part in self.parts.items()]
-        own = {"kind": type(self).__name__, "seen": self.seen}
+        behind = np.array(self._dealer.behind)
+        own = {"kind": type(self).__name__, "seen": self.seen, "behind": behind}
         return {key: value for state in (own, *states) for key, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -266,12 +267,18 @@ class MixtureBuffer:
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
         saved.check_settings(state, {"kind": type(self).__name__})
-        saved.check_keys([key for key in state if "." not in key], ["kind", "seen"])
+        own = {"behind": np.zeros(len(self._parts))}  # that of states that were saved without
+        own |= {key: value for key, value in state.items() if "." not in key}
+        saved.check_keys(own, ["kind", "seen", "behind"])
         saved.check_counters(state, "seen")
+        saved.check_array(own, "behind", self._shares.shape, self._shares.dtype)
+        if not np.isfinite(own["behind"]).all():
+            raise ValueError(f"state 'behind': expected finite numbers, given {own['behind']}")
         for name, part in saved.unprefixed(state, self.parts).items():
             self.parts[name]._check_state(part)
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         self._seen = state["seen"]
+        self._dealer.behind = [*map(float, state.get("behind", np.zeros(len(self._parts))))]
         for name, part in saved.unprefixed(state, self.parts).items():
             self.parts[name]._load_state(part)

@@ -26,6 +26,65 @@ def test_rows_are_dealt_to_the_part_furthest_behind():
     assert [rows.tolist() for rows in dealt] == [[0, 3, 4, 6, 9], [1, 5, 8], [2, 7]]
 
 
+@pytest.mark.parametrize(("n", "share"), [(4, 0.1), (32, 0.01), (7, 0.5), (3, 1 / 3), (10, 0.3)])
+def test_over_many_samples_every_part_has_its_share(parts, make_rows, n, share):
+    buffer = MixtureBuffer(parts, {"new": 1 - share, "old": share})
+    buffer.add(make_rows(0, 30))
+    old = np.array([(buffer.sample(n).index % 2).sum() for _ in range(1_000)])
+    assert np.ptp(old) <= 1
+    assert abs(old.cumsum() - share * n * np.arange(1, 1_001)).max() < 1
+
+
+def test_a_part_that_could_not_be_drawn_from_does_not_catch_up(parts, make_rows):
+    buffer = MixtureBuffer(parts, {"new": 0.9, "old": 0.1})
+    buffer.add(make_rows(0, 30))
+    parts["old"].clear()
+    for _ in range(100):
+        assert set(buffer.sample(4).index % 2) == {0}
+    parts["old"].add(make_rows(0, 30))
+    assert sum((buffer.sample(4).index % 2).sum() for _ in range(10)) == 4
+
+
+def test_a_part_that_is_behind_gets_no_row_that_it_cannot_draw(shape, make_rows):
+    parts = {name: ReplayBuffer(8, **shape) for name in "abc"}
+    buffer = MixtureBuffer(parts, {"a": 0.4, "b": 0.3, "c": 0.3})
+    buffer.add(make_rows(0, 8))
+    assert set(buffer.sample(2).index % 3) == {0, 1}
+    parts["c"].clear()
+    for _ in range(20):
+        assert set(buffer.sample(1).index % 3) <= {0, 1}
+
+
+def test_parts_with_unlike_shares_of_small_samples_get_what_is_theirs(shape, make_rows):
+    shares = {"a": 0.45, "b": 0.35, "c": 0.15, "d": 0.05}
+    buffer = MixtureBuffer({name: ReplayBuffer(8, **shape) for name in shares}, shares)
+    buffer.add(make_rows(0, 8))
+    counts = np.zeros(4)
+    for k in range(1, 400):
+        counts += np.bincount(buffer.sample(3).index % 4, minlength=4)
+        assert abs(counts - 3 * k * np.array([*shares.values()])).max() < 2
+
+
+def test_a_state_saved_without_them_has_no_rows_behind(parts, make_rows, shape):
+    buffer = MixtureBuffer(parts, {"new": 0.9, "old": 0.1})
+    buffer.add(make_rows(0, 30))
+    state = buffer.state_dict()
+    buffer.sample(4)
+    buffer.load_state_dict({key: value for key, value in state.items() if key != "behind"})
+    assert buffer.state_dict()["behind"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("behind", [np.zeros(3), np.array([np.nan, 0]), [0, 0]])
+def test_rows_behind_that_cannot_be_are_refused(parts, make_rows, assert_equal, behind):
+    buffer = MixtureBuffer(parts, {"new": 0.9, "old": 0.1})
+    buffer.add(make_rows(0, 30))
+    buffer.sample(4)
+    before = buffer.state_dict()
+    with pytest.raises(ValueError, match="'behind'"):
+        buffer.load_state_dict(before | {"behind": behind})
+    assert_equal(buffer.state_dict(), before)
+
+
 def test_shares_need_not_add_up_to_one(parts, make_rows):
     buffer = MixtureBuffer(parts, {"new": 3, "old": 1})
     buffer.add(make_rows(0, 30))
@@ -93,7 +152,7 @@ def test_every_kind_of_memory_can_be_a_part(kind, make_rows, shape, assert_whole
             "recent": ReplayBuffer(6, seed=seed, **common),
             "kept": MEMORIES[kind](12, seed=seed + 1, **common),
         }
-        return MixtureBuffer(parts, {"recent": 0.5, "kept": 0.5})
+        return MixtureBuffer(parts, {"recent": 0.45, "kept": 0.55})
 
     original, copy = make(1), make(2)
     original.add(make_rows(0, 40))
