@@ -1,11 +1,15 @@
 """What a buffer holds and what a sample of it is worth, in numbers to look at."""
 
 import math
+from collections.abc import Iterable
 from itertools import accumulate
 from operator import mul
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from buffers import Memory
 
 CELLS_LOOKED_AT = 5_000  # rows; more cost time and tell the same
 
@@ -66,6 +70,19 @@ def coverage(states: np.ndarray, reference: np.ndarray | None = None) -> float:
     varies = width > 0
     cells = np.floor(flat[:, varies] / width[varies]).astype(np.int64)
     return _distinct(cells) / len(flat) if varies.any() else 1 / len(flat)
+
+
+def coverage_by_task(memory: "Memory", tasks: Iterable[int]) -> dict[int, float]:
+    """Return the `coverage` of the rows of each of these tasks, which the memory holds.
+
+    Where states are dicts there is none.
+    """
+    found: dict[int, float] = {}
+    for task in tasks if "state" in memory.columns else ():
+        rows = memory.rows(task)
+        spread = np.linspace(0, len(rows) - 1, min(len(rows), CELLS_LOOKED_AT))
+        found[task] = coverage(memory.read(rows[spread.astype(int)])["state"])
+    return found
 
 
 def _distinct(cells: np.ndarray) -> int:

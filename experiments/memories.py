@@ -13,7 +13,7 @@ from buffers.columns import needs_of
 from buffers.intake import Intake
 from buffers.layout import Layout
 from buffers.together import Together
-from buffers.views import CELLS_LOOKED_AT, coverage
+from buffers.views import coverage_by_task
 from envs import SharedSpace
 from experiments.config import Config
 from experiments.memory_options import kinds_of, make_buffer
@@ -150,11 +150,8 @@ class Memories:
     def view(self) -> View:
         """What the first member's memory holds."""
         buffer = self.buffers[0]
-        held, found = buffer.describe(), {}
-        for task in map(int, held["share"]):
-            rows = buffer.rows(task)
-            spread = np.linspace(0, len(rows) - 1, min(len(rows), CELLS_LOOKED_AT))
-            found[task] = coverage(buffer.read(rows[spread.astype(int)])["state"])
+        held = buffer.describe()
+        found = coverage_by_task(buffer, map(int, held["share"]))
         ages = np.histogram(buffer.ages(), AGE_BINS)
         return View(held, found, ages, buffer.idle())
 

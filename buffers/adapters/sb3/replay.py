@@ -62,12 +62,14 @@ class MemoryReplayBuffer(ReplayBuffer):
     Attributes:
         memory: The memory itself: `model.replay_buffer.memory.describe()`.
         task: Task of steps whose `infos` name none.
+        drawn: Index and weight of the rows drawn last.
 
     Raises:
         ValueError: An unknown memory, `n_steps` without `gamma`, `optimize_memory_usage`, or
             arguments of SB3's HER buffer.
     """
 
+    drawn: tuple[np.ndarray, np.ndarray] | None = None
     _untold = 0  # samples drawn before any TD error was told
 
     def __init__(
@@ -198,6 +200,7 @@ class MemoryReplayBuffer(ReplayBuffer):
             ValueError: there is nothing to draw yet.
         """
         data, index, weight = self.memory.sample(batch_size)
+        self.drawn = index, weight
         self._untold += 1
         if self._untold == UNTOLD:
             self._ask_for_feedback()

@@ -1,0 +1,66 @@
+"""What a memory holds, in the logs of Stable-Baselines3: TensorBoard, CSV or the screen."""
+
+import warnings
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from buffers import Memory
+from buffers.adapters.sb3.replay import MemoryReplayBuffer
+from buffers.views import coverage_by_task, duplicates, effective_size
+
+
+class MemoryLog(BaseCallback):
+    """Logs what the memory of a model holds: `model.learn(50_000, callback=MemoryLog())`.
+
+    Under `memory/`: `rows`; `share/TASK` and `coverage/TASK` for each task held; `age_min`,
+    `age_median` and `age_max` in rows; and of the last batch drawn `duplicates` and
+    `effective_share`, as in `buffers.views`. When training ends it warns if the memory did nothing.
+
+    Args:
+        every: Environment steps from one look to the next; each takes some milliseconds.
+
+    Raises:
+        ValueError: `every` is below 1; or, when training starts, the model has no
+            `MemoryReplayBuffer`.
+    """
+
+    def __init__(self, every: int = 5_000) -> None:
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"every {every}: choose 1 step or more")
+        self._every = every
+
+    def _on_training_start(self) -> None:
+        buffer = getattr(self.model, "replay_buffer", None)
+        if not isinstance(buffer, MemoryReplayBuffer):
+            raise ValueError(
+                f"MemoryLog looks at a MemoryReplayBuffer, and this model has "
+                f"{type(buffer).__name__}: make it with replay_buffer_class=MemoryReplayBuffer"
+            )
+        self._buffer, self._due = buffer, self.num_timesteps + self._every
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self._due:
+            self._due = self.num_timesteps + self._every
+            for name, value in figures(self._buffer.memory).items():
+                self.logger.record(f"memory/{name}", value)
+            if self._buffer.drawn is not None:
+                index, weight = self._buffer.drawn
+                self.logger.record("memory/duplicates", duplicates(index))
+                share = effective_size(index, weight) / len(index)
+                self.logger.record("memory/effective_share", share)
+        return True
+
+    def _on_training_end(self) -> None:
+        if note := self._buffer.memory.idle():
+            warnings.warn(f"the memory did nothing: {note}", stacklevel=2)
+
+
+def figures(memory: Memory) -> dict[str, float]:
+    """What a memory holds, by name; of no rows, only that there are none."""
+    held = memory.describe()
+    found = {f"share/{task}": share for task, share in held["share"].items()}
+    covered = coverage_by_task(memory, map(int, held["share"]))
+    found |= {f"coverage/{task}": share for task, share in covered.items()}
+    ages = {f"age_{name}": age for name, age in held["age"].items()}
+    return {"rows": held["rows"], **(found | ages if held["rows"] else {})}
