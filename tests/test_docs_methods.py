@@ -8,7 +8,8 @@ import pytest
 from agents import METHODS
 from agents.methods.parsing import options_of, parse_methods
 
-TEXT = (Path(__file__).parents[1] / "docs" / "methods.md").read_text()
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "methods.md").read_text()
 TABLE = dict(re.findall(r"^\| `(\w+)` \| `(\w+=[^`]*)` \|$", TEXT, re.MULTILINE))
 PARAGRAPHS = dict(re.findall(r"^\*\*(\w+)\*\*([^*].*?)(?=\n\n)", TEXT, re.MULTILINE | re.DOTALL))
 
@@ -32,3 +33,11 @@ def test_a_number_that_is_given_for_an_option_is_its_default(name):
         for each in quoted.split(", "):
             key, _, value = each.partition("=")
             assert float(value) == options[key].default, each
+
+
+def test_the_readme_counts_and_names_methods_that_there_are():
+    text = (ROOT / "README.md").read_text()
+    found = re.search(r"\*\*(\d+) methods that combine\*\*: (.+) and more", text)
+    assert int(found[1]) == len(METHODS)
+    names = {name.lower().replace("-", "").replace("+", "p") for name in found[2].split(", ")}
+    assert names <= METHODS.keys()
