@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,14 +96,22 @@ class _Lines(logging.Handler):
 def _said() -> Iterator[None]:
     """Shows what a run logs, how it runs and every warning, on standard error."""
     log, lines = logging.getLogger("retain"), _Lines()
-    level = log.level
+    level, hook = log.level, threading.excepthook
     log.addHandler(lines)
     log.setLevel(logging.INFO)
+    threading.excepthook = _thread_failed
     try:
         yield
     finally:
+        threading.excepthook = hook
         log.removeHandler(lines)
         log.setLevel(level)
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    """Shows why a thread ended, but for TensorBoard's: whoever writes next is told that."""
+    if not type(failed.thread).__module__.startswith("tensorboard"):
+        threading.__excepthook__(failed)
 
 
 def _console() -> Console:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from experiments import Config, train
 from experiments.checkpoint import checkpoint_files, load_checkpoint, save_checkpoint
@@ -187,6 +188,32 @@ def test_a_file_that_cannot_be_written_is_one_line(call, flags, tmp_path):
     (tmp_path / "runs").write_text("a file, not a folder")
     answer = call("train", *flags(logdir=tmp_path / "runs", name="mine", **SHORT))
     assert_one_line(answer, str(tmp_path / "runs"))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_disk_that_tensorboard_fills_exits_with_3_and_says_how_to_go_on(
+    call, flags, tmp_path, monkeypatch
+):
+    """Its file is written by a thread of its own, and refuses to be closed as well."""
+    write, folder = RecordWriter.write, tmp_path / "runs" / "mine"
+
+    def full(writer, data):
+        if b"learner/loss" in data:
+            raise OSError(28, "No space left on device")
+        write(writer, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordWriter, "write", full)
+        code, out, err = call("train", *flags(logdir=folder.parent, name="mine", **SHORT))
+    assert (code, out) == (3, "")
+    *_, closing, last = err.splitlines()
+    assert closing == "TensorBoard lacks the last points: [Errno 28] No space left on device"
+    assert last == (
+        "stopped: [Errno 28] No space left on device; "
+        f"go on with: python train.py --resume {folder}"
+    )
+    assert "Traceback" not in err
+    assert call("train", "--resume", folder)[0] == 0
 
 
 def test_a_number_that_is_none_exits_with_3_and_says_how_to_go_on(call, flags, faulty, tmp_path):
