@@ -75,6 +75,8 @@ def evaluate_command() -> None:
     options = tyro.cli(EvaluateOptions, description="Score a run's checkpoint on every task.")
     if options.episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {options.episodes}")
+    if options.seed < 0:
+        raise ValueError(f"seed must not be negative, got {options.seed}")
     checkpoint = Path(options.checkpoint) if options.checkpoint else None
     console = _console()
     scores = evaluate_run(options.run, options.logdir, checkpoint, options.episodes, options.seed)

@@ -351,7 +351,7 @@ def test_evaluate_finds_a_run_by_its_name(call, finished):
     ("words", "said"),
     [
         (["--episodes", 0], "episodes must be at least 1, got 0"),
-        (["--seed", -1], ""),
+        (["--seed", -1], "seed must not be negative, got -1"),
         (["--checkpoint", "nothing.safetensors"], "nothing.safetensors is not a whole checkpoint"),
         (["--video", "--episodes", 1], "retain/Recall cannot be drawn"),
     ],
