@@ -78,13 +78,13 @@ def evaluate_command() -> None:
     if options.seed < 0:
         raise ValueError(f"seed must not be negative, got {options.seed}")
     checkpoint = Path(options.checkpoint) if options.checkpoint else None
-    console = _console()
-    scores = evaluate_run(options.run, options.logdir, checkpoint, options.episodes, options.seed)
-    print_scores(console, scores)
-    if options.video:
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # a film needs no display
-        for path in film_run(options.run, options.logdir, checkpoint, options.seed):
-            console.print(f"video: {path}", soft_wrap=True)
+    console, given = _console(), (options.run, options.logdir, checkpoint)
+    with _said():
+        print_scores(console, evaluate_run(*given, options.episodes, options.seed))
+        if options.video:
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # a film needs no display
+            for path in film_run(*given, options.seed):
+                console.print(f"video: {path}", soft_wrap=True)
 
 
 class _Lines(logging.Handler):

@@ -1,5 +1,6 @@
 """A run's checkpoint, evaluated and filmed; the run may be going on."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from experiments.metrics import interval
 from experiments.parallel.joined import MEMBERS, shared_out
 from experiments.run import Run
 from experiments.seeding import Use, episode_seed
+
+LOG = logging.getLogger("retain")
 
 
 @dataclass(frozen=True)
@@ -32,14 +35,19 @@ class Scores:
 
 
 def load_run(name: str, logdir: str, checkpoint: Path | None) -> Run:
-    """A run as it was at a checkpoint (default: the newest), to be evaluated.
+    """A run as it was at a checkpoint (default: the newest that is whole), to be evaluated.
 
     Raises:
         ValueError: No such run, or its checkpoint is damaged or of another configuration.
     """
     folder = find_run(name, logdir)
     run = Run(load_config(folder), folder)
-    state = load_checkpoint(checkpoint) if checkpoint else load_newest(folder)[1]
+    if checkpoint:
+        state = load_checkpoint(checkpoint)
+    else:
+        path, state, problems = load_newest(folder)
+        for problem in problems:
+            LOG.warning("%s; this is of %s", problem, path)
     try:
         run.config.check_deciding(state["config"])
         run.agent.load_state_dict(state["agent"])

@@ -342,6 +342,15 @@ def test_evaluate_scores_the_checkpoint_that_is_asked_for(call, finished):
     assert "greedy return after 0 steps" in out
 
 
+def test_evaluate_says_that_it_scores_an_older_checkpoint_than_the_newest(call, mine):
+    *_, older, newest = checkpoint_files(mine)
+    newest.write_bytes(newest.read_bytes()[:100])
+    code, out, err = call("evaluate", mine, "--episodes", 1)
+    assert code == 0 and "greedy return after 160 steps" not in out
+    assert err.startswith(f"{newest} is not a whole checkpoint") and err.count("\n") == 1
+    assert err.endswith(f"; this is of {older}\n")
+
+
 def test_evaluate_finds_a_run_by_its_name(call, finished):
     code, out, _ = call("evaluate", "mine", "--logdir", finished.parent, "--episodes", 1)
     assert code == 0 and "after 160 steps" in out
