@@ -69,6 +69,7 @@ MISTAKES = {
     "unknown version": ({"envs": "CartPole-v7"}, "CartPole-v1"),
     "no environment": ({"envs": "CartPole,,Acrobot"}, "remove the extra comma"),
     "missing package": ({"envs": "no_such_package:Thing-v0"}, "no_such_package"),
+    "a path for a package": ({"envs": "./mine:Thing-v0"}, "'./mine' is no module's name"),
     "continuous actions": ({"envs": "Pendulum"}, "Pendulum", "only Discrete is supported"),
     "zero steps": ({"steps": 0}, "steps must be at least 1, got 0"),
     "negative steps": ({"steps": -5}, "steps must be at least 1, got -5"),
