@@ -7,6 +7,7 @@ with other last bits, after some seconds of compiling. docs/performance.md has t
 """
 
 import logging
+import re
 from operator import is_
 
 from agents.recording import Function, Recording, Tree, first_line
@@ -77,7 +78,7 @@ class Recorded:
                 recording.interpret(trees)
         except Exception as error:  # what PyTorch raises differs between its versions
             self._function(*trees)  # raises by itself if the function is to blame
-            reason = first_line(error)
+            reason = _reason(error)
             how = "compiled" if self._compiled else "recorded"
             LOG.warning("%s cannot be %s and runs slower: %s", self._what, how, reason)
             # A failed compilation leaves replaying; a failed recording leaves nothing.
@@ -87,6 +88,13 @@ class Recorded:
         self._found.insert(0, recording)
         self.recordings += 1
         return recording
+
+
+def _reason(error: Exception) -> str:
+    """An error's first line, and of a C++ compiler's long one the first thing that it found."""
+    what, rest = first_line(error), str(error).strip().splitlines()[1:]
+    found = (line.strip() for line in rest if re.search(r"\berror: ", line))
+    return ": ".join([what, *found][:2])
 
 
 def missing_compiler() -> str | None:

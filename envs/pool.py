@@ -1,6 +1,8 @@
 """EnvPool's C++ environments behind Gymnasium's interface (the extra `envpool`)."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -45,7 +47,8 @@ class PoolEnvs(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
         if self._pool is None:
             self._pool = self._open(seed)
-            obs, info = self._pool.reset()
+            with _unwarned():
+                obs, info = self._pool.reset()
             self._obs = obs[np.argsort(info["env_id"])]
         else:
             obs, info = self._pool.reset(np.flatnonzero(mask).astype(np.int32))
@@ -104,7 +107,16 @@ def _spaces(env_id: str, kwargs: Mapping[str, Any]) -> tuple[gym.Space[Any], gym
     import envpool
 
     spec = envpool.make_spec(env_id, **kwargs)
-    return spec.observation_space, spec.action_space
+    with _unwarned():
+        return spec.observation_space, spec.action_space
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Drops Gymnasium's warning, at every space of EnvPool's, that its bounds become float32."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"(?s).*precision lowered by casting")
+        yield
 
 
 def _sizes(obs: gym.Space[Any], action: gym.Space[Any]) -> tuple[Any, ...]:

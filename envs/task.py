@@ -103,6 +103,8 @@ def gym_import(module: str) -> None:
     """Imports the module that registers an environment named `module:Id`."""
     import importlib
 
+    if module.startswith("."):
+        raise ValueError(f"{module!r} is no module's name: write it as in Python's import")
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,14 +75,16 @@ def evaluate_command() -> None:
     options = tyro.cli(EvaluateOptions, description="Score a run's checkpoint on every task.")
     if options.episodes < 1:
         raise ValueError(f"episodes must be at least 1, got {options.episodes}")
+    if options.seed < 0:
+        raise ValueError(f"seed must not be negative, got {options.seed}")
     checkpoint = Path(options.checkpoint) if options.checkpoint else None
-    console = _console()
-    scores = evaluate_run(options.run, options.logdir, checkpoint, options.episodes, options.seed)
-    print_scores(console, scores)
-    if options.video:
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # a film needs no display
-        for path in film_run(options.run, options.logdir, checkpoint, options.seed):
-            console.print(f"video: {path}", soft_wrap=True)
+    console, given = _console(), (options.run, options.logdir, checkpoint)
+    with _said():
+        print_scores(console, evaluate_run(*given, options.episodes, options.seed))
+        if options.video:
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # a film needs no display
+            for path in film_run(*given, options.seed):
+                console.print(f"video: {path}", soft_wrap=True)
 
 
 class _Lines(logging.Handler):
@@ -95,14 +98,22 @@ class _Lines(logging.Handler):
 def _said() -> Iterator[None]:
     """Shows what a run logs, how it runs and every warning, on standard error."""
     log, lines = logging.getLogger("retain"), _Lines()
-    level = log.level
+    level, hook = log.level, threading.excepthook
     log.addHandler(lines)
     log.setLevel(logging.INFO)
+    threading.excepthook = _thread_failed
     try:
         yield
     finally:
+        threading.excepthook = hook
         log.removeHandler(lines)
         log.setLevel(level)
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> None:
+    """Shows why a thread ended, but for TensorBoard's: whoever writes next is told that."""
+    if not type(failed.thread).__module__.startswith("tensorboard"):
+        threading.__excepthook__(failed)
 
 
 def _console() -> Console:

@@ -105,7 +105,7 @@ def load_config(folder: Path) -> Config:
         if not torch.cuda.is_available() and isinstance(values, dict):
             values |= {"device": "cpu"}
         return Config.from_json(values)
-    except (json.JSONDecodeError, TypeError, KeyError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise ValueError(f"{folder / 'config.json'} cannot be read: {error}") from None
 
 

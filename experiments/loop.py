@@ -35,10 +35,11 @@ def learn_task(run: Run, after_step: AfterStep) -> None:
     marks = memories.columns.keys() & EPISODE_MARKS
     seen, tasks = run.per_member(envs.obs), np.full(len(envs.obs), task, np.int32)
     while clock.step < run.stage.steps:
-        obs, lasting = envs.obs, run.fraction < config.lasting_fraction
-        action = agent.act(seen, task, schedules.epsilon(run), lasting).reshape(-1)
+        obs = envs.obs
+        action, exploring = run.chosen = run.chosen or choose(run, seen)
         clock.mark("acting")
         next_obs, reward, terminated, truncated = envs.step(action)
+        run.chosen = None
         clock.mark("stepping")
         ended = terminated | truncated
         if scales_move:
@@ -47,7 +48,7 @@ def learn_task(run: Run, after_step: AfterStep) -> None:
         row = transition(obs, action, reward, next_obs, terminated, truncated, tasks)
         if marks:
             row |= episode_marks(ended, marks)
-        cut = agent.exploration.exploring.reshape(-1) if config.cut_at_exploration else None
+        cut = exploring if config.cut_at_exploration else None
         memories.add(*run.nstep.push(row, cut=cut))
         count_step(run, reward, ended)
         clock.mark("storing")
@@ -58,6 +59,13 @@ def learn_task(run: Run, after_step: AfterStep) -> None:
             learn(run, sample, steps, then=(seen, task))
             clock.mark("learning")
         after_step(run)
+
+
+def choose(run: Run, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The next action of every environment, and whether it is exploratory."""
+    lasting = run.fraction < run.config.lasting_fraction
+    action = run.agent.act(seen, run.stage.task, schedules.epsilon(run), lasting)
+    return action.reshape(-1), run.agent.exploration.exploring.reshape(-1)
 
 
 def learn(run: Run, sample: Sample, steps: int, then: tuple[np.ndarray, int]) -> None:

@@ -21,6 +21,8 @@ from experiments.memories import Memories, View, columns_of
 from experiments.needs import check_memory, peak_memory
 from experiments.seeding import Use, episode_seed, stream
 
+CHOSEN = ("action", "exploring")  # names of `Run.chosen` in a checkpoint
+
 
 class Run:
     """The parts of a run, and nothing that a checkpoint would miss.
@@ -33,6 +35,7 @@ class Run:
         fixed: Fields of the configuration that the agent could not leave as they were given.
         memory_needed: What all members will take, in words.
         stepped_by: What steps each task's environments, in words.
+        chosen: Actions of a step that failed, and which of them explore: they are drawn already.
     """
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:
@@ -57,6 +60,7 @@ class Run:
         self.evaluator = Evaluator(self.sequence, self.space, self.seeds, native)
         self.clock, self.history = Clock(), History()
         self.envs: TaskEnvs | None = None
+        self.chosen: tuple[np.ndarray, np.ndarray] | None = None
         self.episode_return = np.zeros(config.seeds * config.num_envs)
 
     @property
@@ -142,6 +146,7 @@ class Run:
             "nstep": self.nstep.state_dict(),
             "episode_return": self.episode_return.copy(),
             "envs": self.envs.state_dict() if self.envs else None,
+            "chosen": dict(zip(CHOSEN, self.chosen, strict=True)) if self.chosen else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -160,6 +165,9 @@ class Run:
         if state["envs"] is not None:
             self.envs = self.open_envs()
             self.envs.load_state_dict(state["envs"])
+        if chosen := state.get("chosen"):  # which earlier versions did not save
+            action, exploring = (chosen[name].copy() for name in CHOSEN)
+            self.chosen = action, exploring
 
     def save(self) -> Path:
         """Writes a checkpoint of now; keeps those of switches and the newest two others."""

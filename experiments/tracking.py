@@ -1,5 +1,6 @@
 """TensorBoard: learning and forgetting as they happen."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from envs.errors import one_line
 from experiments import schedules
 from experiments.memories import View
 from experiments.metrics import interval, normalize
 from experiments.run import Run
 from experiments.timeline import evaluations, finished_stages
 
+LOG = logging.getLogger("retain")
 MEAN_AND_ENDS = ("return", "low", "high")  # of an interval over members, in tags
 
 
@@ -110,8 +113,14 @@ class Tracker:
         self._writer.flush()
 
     def close(self) -> None:
-        """Flushes and closes the event file."""
-        self._writer.close()
+        """Flushes and closes the event file; says so where its last points cannot be written.
+
+        What went wrong before, such as a disk that is full since then, is its writers' to tell.
+        """
+        try:
+            self._writer.close()
+        except OSError as error:
+            LOG.warning("TensorBoard lacks the last points: %s", one_line(error))
 
     def _scalars(self, values: Mapping[str, float], step: int) -> None:
         """Writes one event with all of them; an event for each takes as long as many updates."""

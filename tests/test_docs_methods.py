@@ -8,7 +8,8 @@ import pytest
 from agents import METHODS
 from agents.methods.parsing import options_of, parse_methods
 
-TEXT = (Path(__file__).parents[1] / "docs" / "methods.md").read_text()
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "methods.md").read_text()
 TABLE = dict(re.findall(r"^\| `(\w+)` \| `(\w+=[^`]*)` \|$", TEXT, re.MULTILINE))
 PARAGRAPHS = dict(re.findall(r"^\*\*(\w+)\*\*([^*].*?)(?=\n\n)", TEXT, re.MULTILINE | re.DOTALL))
 

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 
 from evaluate import main
 from experiments import Config, train
@@ -83,6 +85,57 @@ def test_without_the_library_that_draws_the_extra_is_named(evaluate, trained, mo
     monkeypatch.setitem(sys.modules, "pygame", None)
     code, err = evaluate(trained, "--episodes", 1, "--video")
     assert (code, err) == (2, "error: drawing needs an extra: pip install 'retain-rl[video]'\n")
+
+
+@pytest.mark.parametrize(
+    ("drawn", "said"),
+    [
+        (None, "a picture is (), not (height, width, 3)"),
+        (np.zeros((8, 8)), "a picture is (8, 8), not (height, width, 3)"),
+        (RuntimeError("no display\nhere"), "RuntimeError: no display here"),
+    ],
+    ids=["nothing", "grey", "an error"],
+)
+def test_what_an_environment_cannot_draw_is_one_line(evaluate, trained, monkeypatch, drawn, said):
+    pytest.importorskip("moviepy")
+
+    def render(env):
+        if isinstance(drawn, Exception):
+            raise drawn
+        return drawn
+
+    monkeypatch.setattr(CartPoleEnv, "render", render)
+    code, err = evaluate(trained, "--episodes", 1, "--video")
+    assert (code, err) == (2, f"error: CartPole cannot be drawn: {said}\n")
+
+
+def test_pictures_are_written_as_they_are_drawn_and_half_of_a_film_is_not_left(
+    evaluate, trained, monkeypatch
+):
+    """All pictures of a long episode may not fit into memory. Here they get wider after a while."""
+    pytest.importorskip("moviepy")
+    from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
+
+    drawn, written = [], []
+    write = FFMPEG_VideoWriter.write_frame
+
+    def render(env):
+        drawn.append(len(written))
+        return np.zeros((8, 8 if len(drawn) < 5 else 10, 3))
+
+    def count(writer, frame):
+        written.append(frame)
+        write(writer, frame)
+
+    monkeypatch.setattr(CartPoleEnv, "render", render)
+    monkeypatch.setattr(FFMPEG_VideoWriter, "write_frame", count)
+    film = trained / "videos" / "CartPole-128.mp4"
+    film.unlink(missing_ok=True)
+    code, err = evaluate(trained, "--episodes", 1, "--video")
+    said = "error: CartPole cannot be drawn: a picture is (8, 10, 3), not (8, 8, 3)\n"
+    assert (code, err) == (2, said)
+    assert drawn == [0, 1, 2, 3, 4]
+    assert not film.exists()
 
 
 def test_done_is_exit_code_0(evaluate, trained):

@@ -245,6 +245,23 @@ def test_what_cannot_be_compiled_is_replayed_and_says_so_once(caplog, monkeypatc
     assert run.recordings == 1
 
 
+def test_what_a_compiler_complains_of_is_in_the_line(caplog, monkeypatch):
+    """Its own words come after its command line, which may have thousands of letters."""
+    words = (
+        "C++ compile error\n\nCommand:\ng++ -Werror\n\nOutput:\na.cpp:1:1: fatal error: no omp.h\n"
+    )
+
+    def fail(*arguments, **options):
+        raise RuntimeError(words + "a.cpp:2:1: error: more")
+
+    monkeypatch.setattr(torch._inductor, "compile", fail)
+    Recorded(double, "the double", compiled=True)({"x": torch.ones(1), "kept": torch.ones(1)})
+    assert said(caplog) == [
+        "the double cannot be compiled and runs slower: C++ compile error: "
+        "a.cpp:1:1: fatal error: no omp.h"
+    ]
+
+
 def test_an_error_of_the_function_itself_is_raised_as_it_is(caplog):
     run = Recorded(lambda tree: ({"x": tree["x"] @ torch.ones(3)},), "the product", compiled=True)
     with pytest.raises(RuntimeError, match=r"size|elements"):

@@ -26,6 +26,12 @@ def pooled():
     return make
 
 
+@pytest.mark.filterwarnings("error:.*precision lowered")
+def test_spaces_do_not_warn(pooled):
+    """Else a refusal, which is one line, would come after eight others."""
+    pooled("CartPole", num_envs=1).close()
+
+
 # EnvPool keeps what it shows, not what it computes with, so a step is compared from its own state.
 @pytest.mark.parametrize(("name", "steps"), [("CartPole", 150), ("MountainCar", 450)])
 def test_rows_are_whole_episodes_within_the_time_limit(name, steps, pooled):

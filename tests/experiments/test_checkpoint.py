@@ -108,7 +108,7 @@ def test_a_write_that_fails_leaves_the_old_file(path, moment, monkeypatch, same_
         with pytest.raises(OSError, match="disk full"):
             save_checkpoint(path, {"step": 2})
     assert load_checkpoint(path) == {"step": 1}
-    assert checkpoint_files(path.parents[1]) == [path]
+    assert list(path.parent.iterdir()) == [path]  # nothing takes room on a disk that is full
     save_checkpoint(path, {"step": 3})
     assert load_checkpoint(path) == {"step": 3}
     assert list(path.parent.iterdir()) == [path]

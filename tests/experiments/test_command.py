@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from experiments import Config, train
 from experiments.checkpoint import checkpoint_files, load_checkpoint, save_checkpoint
@@ -68,6 +69,7 @@ MISTAKES = {
     "unknown version": ({"envs": "CartPole-v7"}, "CartPole-v1"),
     "no environment": ({"envs": "CartPole,,Acrobot"}, "remove the extra comma"),
     "missing package": ({"envs": "no_such_package:Thing-v0"}, "no_such_package"),
+    "a path for a package": ({"envs": "./mine:Thing-v0"}, "'./mine' is no module's name"),
     "continuous actions": ({"envs": "Pendulum"}, "Pendulum", "only Discrete is supported"),
     "zero steps": ({"steps": 0}, "steps must be at least 1, got 0"),
     "negative steps": ({"steps": -5}, "steps must be at least 1, got -5"),
@@ -187,6 +189,32 @@ def test_a_file_that_cannot_be_written_is_one_line(call, flags, tmp_path):
     (tmp_path / "runs").write_text("a file, not a folder")
     answer = call("train", *flags(logdir=tmp_path / "runs", name="mine", **SHORT))
     assert_one_line(answer, str(tmp_path / "runs"))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_disk_that_tensorboard_fills_exits_with_3_and_says_how_to_go_on(
+    call, flags, tmp_path, monkeypatch
+):
+    """Its file is written by a thread of its own, and refuses to be closed as well."""
+    write, folder = RecordWriter.write, tmp_path / "runs" / "mine"
+
+    def full(writer, data):
+        if b"learner/loss" in data:
+            raise OSError(28, "No space left on device")
+        write(writer, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordWriter, "write", full)
+        code, out, err = call("train", *flags(logdir=folder.parent, name="mine", **SHORT))
+    assert (code, out) == (3, "")
+    *_, closing, last = err.splitlines()
+    assert closing == "TensorBoard lacks the last points: [Errno 28] No space left on device"
+    assert last == (
+        "stopped: [Errno 28] No space left on device; "
+        f"go on with: python train.py --resume {folder}"
+    )
+    assert "Traceback" not in err
+    assert call("train", "--resume", folder)[0] == 0
 
 
 def test_a_number_that_is_none_exits_with_3_and_says_how_to_go_on(call, flags, faulty, tmp_path):
@@ -315,6 +343,15 @@ def test_evaluate_scores_the_checkpoint_that_is_asked_for(call, finished):
     assert "greedy return after 0 steps" in out
 
 
+def test_evaluate_says_that_it_scores_an_older_checkpoint_than_the_newest(call, mine):
+    *_, older, newest = checkpoint_files(mine)
+    newest.write_bytes(newest.read_bytes()[:100])
+    code, out, err = call("evaluate", mine, "--episodes", 1)
+    assert code == 0 and "greedy return after 160 steps" not in out
+    assert err.startswith(f"{newest} is not a whole checkpoint") and err.count("\n") == 1
+    assert err.endswith(f"; this is of {older}\n")
+
+
 def test_evaluate_finds_a_run_by_its_name(call, finished):
     code, out, _ = call("evaluate", "mine", "--logdir", finished.parent, "--episodes", 1)
     assert code == 0 and "after 160 steps" in out
@@ -324,7 +361,7 @@ def test_evaluate_finds_a_run_by_its_name(call, finished):
     ("words", "said"),
     [
         (["--episodes", 0], "episodes must be at least 1, got 0"),
-        (["--seed", -1], ""),
+        (["--seed", -1], "seed must not be negative, got -1"),
         (["--checkpoint", "nothing.safetensors"], "nothing.safetensors is not a whole checkpoint"),
         (["--video", "--episodes", 1], "retain/Recall cannot be drawn"),
     ],

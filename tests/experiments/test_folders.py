@@ -105,6 +105,13 @@ def test_a_configuration_that_is_no_object_is_refused(config):
         train(Config(resume=str(folder)))
 
 
+def test_a_configuration_that_is_no_text_is_named(config):
+    folder = start(config(**SHORT))
+    (folder / "config.json").write_bytes(b"\x87")
+    with pytest.raises(ValueError, match=r"config\.json cannot be read: 'utf-8' codec"):
+        train(Config(resume=str(folder)))
+
+
 def test_going_on_from_an_older_checkpoint_is_said(config, caplog, same_outcome):
     whole = train(config(**SHORT, name="whole", checkpoint_interval=40))
     newest = checkpoint_files(whole.folder)[-1]

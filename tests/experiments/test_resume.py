@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from experiments import Config, train
+from experiments import Config, Stopped, train
 from experiments.run import Run
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -222,3 +222,17 @@ def test_a_flag_that_repeats_the_run_s_own_choice_is_no_difference(config, stopp
     asked = config(**SHORT, name="mine")
     stopped_at(asked, 60)
     train(config(**SHORT, resume="mine"))
+
+
+@pytest.mark.parametrize("what", ["reward", "observation"])
+def test_a_step_that_failed_is_taken_again_as_it_was(what, config, faulty, same_outcome):
+    """Its actions were drawn before it failed: drawn anew they would be others."""
+    options = {"envs": "faulty:NaNAfter-v0:200", "eval_interval": 0, "noisy": True, "n_step": 3}
+    options |= {"epsilon_end": 0.5, "exploratory_steps": 10}
+    faulty.what, faulty.after = what, 10**9
+    whole = train(config(**options, name="whole"))
+    faulty.steps, faulty.after = 0, 150
+    with pytest.raises(Stopped, match="that is NaN or infinite"):
+        train(config(**options, name="failed"))
+    faulty.after = 10**9
+    same_outcome(train(Config(resume=str(whole.folder.with_name("failed")))), whole)
