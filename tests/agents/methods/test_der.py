@@ -19,7 +19,9 @@ def test_where_all_labels_are_met_old_rows_teach_nothing(agent, rows, learn, lab
     old = labelled(mine, old)
     learn(mine, {name: np.concatenate([old[name], new[name]], axis=1) for name in old})
     learn(plain, new)
-    assert torch.allclose(mine.state["theta"], plain.state["theta"], atol=1e-6)
+    # Adam makes rounding of a gradient (1e-7) a hundredth of a step (1e-3).
+    assert torch.allclose(mine.state["theta"], plain.state["theta"], atol=2e-5)
+    assert (mine.state["theta"] - agent().state["theta"]).abs().max() > 5e-4
 
 
 def test_without_rows_of_ended_tasks_it_is_textbook_dqn_bit_by_bit(agent, rows, learn, same):

@@ -90,10 +90,12 @@ def test_with_one_old_task_it_is_a_gem(gradient, opposed, seeds):
 def test_a_step_points_against_none_of_the_old_tasks(gradient, opposed, of_task, seeds):
     data = opposed(seeds)
     found = gradient(data, seeds=seeds, methods="gem")
+    asked = gradient(of_task(data, 2), seeds=seeds)
     for task in (0, 1):
         old = gradient(of_task(data, task), seeds=seeds)
-        assert ((gradient(of_task(data, 2), seeds=seeds) * old).sum(1) < 0).all()
-        assert ((found * old).sum(1) >= -1e-4 * found.norm(dim=1) * old.norm(dim=1)).all()
+        assert ((asked * old).sum(1) < 0).all()
+        # Of the length that was asked for: of what is left, which may be nothing, all is rounding.
+        assert ((found * old).sum(1) >= -1e-6 * asked.norm(dim=1) * old.norm(dim=1)).all()
 
 
 def test_without_old_rows_it_is_textbook_dqn_bit_by_bit(learned):
