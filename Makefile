@@ -29,7 +29,8 @@ lint: .venv/.installed-dev
 types: .venv/.installed-dev
 	$(BIN)/mypy
 
-# Most tables of the documentation (beside each stands its command): hours, those of speed first; leave the machine alone for them.
+# Most tables of the documentation (beside each stands its command): hours, those of speed first.
+# Leave the machine alone for them.
 bench: .venv/.installed-bench
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/env_steps.py

@@ -16,6 +16,16 @@ LOG = logging.getLogger("retain")
 PLAIN_CALLS = 50  # before a function is recorded, which takes as long as some hundred calls
 
 
+class Compiler:
+    """What compiles an agent's functions.
+
+    Attributes:
+        works: Whether its C++ compiler does, as far as is known.
+    """
+
+    works = True
+
+
 class Recorded:
     """A pure function, recorded for each shape of its arguments; where it cannot be, run as it is.
 
@@ -23,24 +33,25 @@ class Recorded:
         function: Takes dicts of tensors and returns a tuple of such. It writes into none of them,
             draws no random numbers, and its operations depend on nothing but shapes.
         what: Its name in the one line that says that it could not be recorded or compiled.
-        compiled: Whether to compile it, at its first call. Otherwise it is replayed, after
+        compiler: Compiles it, at its first call; may be that of other functions too, so that none
+            tries again what has failed. None: it is replayed, after
             PLAIN_CALLS calls as it is, whose results are the same bit for bit.
 
     Attributes:
         recordings: How often it was recorded: once, unless shapes changed.
     """
 
-    def __init__(self, function: Function, what: str, compiled: bool = False) -> None:
-        self._function, self._what, self._compiled = function, what, compiled
+    def __init__(self, function: Function, what: str, compiler: Compiler | None = None) -> None:
+        self._function, self._what, self._compiler = function, what, compiler
         self._found: list[Recording] = []
         self._fitting: tuple[Tree, ...] = ()  # what the first of these is known to fit
-        self._waiting: float = 0 if compiled else PLAIN_CALLS
+        self._waiting: float = 0 if compiler else PLAIN_CALLS
         self.recordings = 0
 
     @property
     def compiled(self) -> bool:
         """Whether it is compiled, or will be at its first call: not if that has failed."""
-        return self._compiled
+        return self._compiler is not None and self._compiler.works
 
     def __call__(self, *trees: Tree) -> tuple[Tree, ...]:
         """What the function returns. No dict given or returned may be changed afterwards."""
@@ -70,24 +81,33 @@ class Recorded:
         return self._record(trees)
 
     def _record(self, trees: tuple[Tree, ...]) -> Recording | None:
+        compiler = self._compiler
+        if compiler and not compiler.works:  # as another function found out
+            self._compiler, self._waiting = None, PLAIN_CALLS
+            return None
         try:
             recording = Recording(self._function, trees)
-            if self._compiled:
+            if compiler:
                 recording.compile(trees)
             else:
                 recording.interpret(trees)
         except Exception as error:  # what PyTorch raises differs between its versions
             self._function(*trees)  # raises by itself if the function is to blame
-            reason = _reason(error)
-            how = "compiled" if self._compiled else "recorded"
-            LOG.warning("%s cannot be %s and runs slower: %s", self._what, how, reason)
+            self._complain(error)
             # A failed compilation leaves replaying; a failed recording leaves nothing.
-            self._waiting = PLAIN_CALLS if self._compiled else float("inf")
-            self._compiled = False
+            self._compiler, self._waiting = None, PLAIN_CALLS if compiler else float("inf")
             return None
         self._found.insert(0, recording)
         self.recordings += 1
         return recording
+
+    def _complain(self, error: Exception) -> None:
+        if self._compiler and type(error).__name__ == "CppCompileError":  # is private to PyTorch
+            self._compiler.works = False
+            LOG.warning("nothing can be compiled here, so the run is slower: %s", _reason(error))
+            return
+        how = "compiled" if self._compiler else "recorded"
+        LOG.warning("%s cannot be %s and runs slower: %s", self._what, how, _reason(error))
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agents import scales
-from agents.compiling import Recorded
+from agents.compiling import Compiler, Recorded
 from agents.learner import Learner, LearnerState
 from agents.members import each_member
 from agents.readings import Readings
@@ -37,7 +37,7 @@ class Engine:
         self.learner, self.members, self.device = learner, members, device
         self._update = Recorded(self._steps, "the update")
         self._choose = Recorded(self._best, "the choice of actions")
-        self._observe = self._observers(compiled=False)
+        self._observe = self._observers()
         small = members * learner.model.network.size <= AT_ONCE_UP_TO
         self.quiet = torch.zeros(members, learner.model.network.noise_size, device=device)
         self._batches = BatchTensors(device, AT_ONCE if small else 1)
@@ -46,16 +46,16 @@ class Engine:
 
     def compile(self, acting: bool) -> None:
         """Compiles the update at its next call, and if `acting`, what is done at every step."""
-        self._update = Recorded(self._steps, "the update", compiled=True)
+        compiler = Compiler()
+        self._update = Recorded(self._steps, "the update", compiler)
         if acting:
-            self._choose = Recorded(self._best, "the choice of actions", compiled=True)
-            self._observe = self._observers(compiled=True)
+            self._choose = Recorded(self._best, "the choice of actions", compiler)
+            self._observe = self._observers(compiler)
 
-    def _observers(self, compiled: bool) -> list[Recorded]:
+    def _observers(self, compiler: Compiler | None = None) -> list[Recorded]:
         """`_update_scales` where observation statistics stand still, and where they move."""
-        return [
-            Recorded(partial(self._update_scales, k), "the scales", compiled) for k in (False, True)
-        ]
+        updates = (partial(self._update_scales, adapt) for adapt in (False, True))
+        return [Recorded(update, "the scales", compiler) for update in updates]
 
     @property
     def recordings(self) -> int:

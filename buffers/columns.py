@@ -155,12 +155,15 @@ def _dtype_of(name: str, column: Column) -> np.dtype:
 
 def _check_fill(name: str, dtype: np.dtype, fill: float) -> None:
     """Raise ValueError where the fill would become another value; floats may be rounded."""
-    given = np.asarray(fill)
-    with np.errstate(over="ignore", invalid="ignore"):
-        stored = given.astype(dtype)
-    lost = np.isinf(stored) != np.isinf(given) if dtype.kind == "f" else stored != given
-    if lost.any():
-        raise ValueError(f"column {name!r}: expected a fill that fits {dtype}, given {fill}")
+    try:
+        given = np.asarray(float(fill) if dtype.kind == "f" else fill)
+        with np.errstate(over="ignore", invalid="ignore"):
+            stored = given.astype(dtype)
+        lost = np.isinf(stored) != np.isinf(given) if dtype.kind == "f" else stored != given
+    except (TypeError, ValueError, OverflowError):
+        lost = np.True_
+    if np.any(lost):
+        raise ValueError(f"column {name!r}: expected a fill that fits {dtype}, given {fill!r}")
 
 
 def bounded(sample: Sample) -> Sample:

@@ -58,7 +58,7 @@ class Dealer:
         self._layout, self._shares = layout, shares
         self.behind = [0.0] * len(shares) if behind is None else [*behind]
         self._deals: dict[Key, Deal] = {}
-        self._sharing: tuple[tuple[bool, ...], np.ndarray] = (), self._shares
+        self._sharing: tuple[tuple[bool, ...], np.ndarray] = (), self._shares  # of the last deal
 
     def __reduce__(self) -> tuple[Any, ...]:  # views would come back as copies
         return Dealer, (self._layout, self._shares, self.behind)
@@ -69,14 +69,16 @@ class Dealer:
         if (dealt := self._deals.get(key)) is not None:
             return dealt
         shares = self._among(can)
-        wanted = (shares * n).tolist()
+        wanted, behind = (shares * n).tolist(), self.behind
         if any(abs(rows - round(rows)) > NOISE for rows in wanted):
-            counts = self._whole(wanted, n)
+            counts, behind = self._in_turn(wanted, n)
             key, shares = (n, can, counts), np.array(counts) / n
         if key not in self._deals:
+            dealt = self._dealt(shares, n)
             if len(self._deals) >= DEALS:
-                self._deals.clear()
-            self._deals[key] = self._dealt(shares, n)
+                del self._deals[next(iter(self._deals))]
+            self._deals[key] = dealt
+        self.behind = behind
         return self._deals[key]
 
     def _among(self, can: tuple[bool, ...]) -> np.ndarray:
@@ -87,17 +89,16 @@ class Dealer:
             self._sharing = can, shares / shares.sum()
         return self._sharing[1]
 
-    def _whole(self, wanted: list[float], n: int) -> tuple[int, ...]:
-        """Rows for each part of a sample of `n`, of which it should have `wanted`."""
+    def _in_turn(self, wanted: list[float], n: int) -> tuple[tuple[int, ...], list[float]]:
+        """Whole rows for each part of a sample of `n`, which should be `wanted`; `behind` then."""
         counts = [int(rows + NOISE) for rows in wanted]
-        for part, rows in enumerate(wanted):
-            self.behind[part] += rows - counts[part]
+        behind = [b + rows - c for b, rows, c in zip(self.behind, wanted, counts, strict=True)]
         drawn = [part for part, rows in enumerate(wanted) if rows]
         for _ in range(n - sum(counts)):
-            part = max(drawn, key=self.behind.__getitem__)
+            part = max(drawn, key=behind.__getitem__)
             counts[part] += 1
-            self.behind[part] -= 1
-        return tuple(counts)
+            behind[part] -= 1
+        return tuple(counts), behind
 
     def _dealt(self, shares: np.ndarray, n: int) -> Deal:
         hands = turns(shares, n)

@@ -42,15 +42,16 @@ def mapped(file: Path, rows: int, row_bytes: int) -> np.ndarray:
         size = max(rows * row_bytes, before)
         if not size:
             return np.empty(0, f"V{row_bytes}")
+        free = _free(file)
         try:
             os.posix_fallocate(opened.fileno(), 0, size)
         except OSError as error:
-            raise _with_figures(error, file, size - before) from None
+            more = f"expected room for {size - before:,} more bytes, {free:,} were free"
+            raise OSError(error.errno, f"{error.strerror}: {more}", str(file)) from None
         return np.asarray(np.memmap(opened, f"V{row_bytes}", "r+", shape=(size // row_bytes,)))
 
 
-def _with_figures(error: OSError, file: Path, more: int) -> OSError:
+def _free(file: Path) -> int:
+    """Bytes of room on the file's disk."""
     disk = os.statvfs(file)
-    free = disk.f_bavail * disk.f_frsize
-    figures = f"{error.strerror}: expected room for {more:,} more bytes, {free:,} are free"
-    return OSError(error.errno, figures, str(file))
+    return disk.f_bavail * disk.f_frsize

@@ -20,14 +20,14 @@ from buffers.task_buffer import TaskBuffer
 class HybridBuffer(MixtureBuffer):
     """A ring of recent rows (`recent`) and a memory of each task (`memory`) behind one interface.
 
-    Every row is offered to both. Once there are rows of earlier tasks, a `share` of each sample
+    Every row is offered to both. Once there are rows of earlier tasks, a `share` of the rows drawn
     comes from them.
 
     Args:
         capacity: recent rows it can hold, not counting the memory.
         clear_at_switch: whether `end_task` drops the recent rows.
         rows_per_task: rows the memory keeps of each task.
-        share: of a sample, from 0 to 1, drawn from earlier tasks.
+        share: of the rows drawn, from 0 to 1: so many are of earlier tasks.
         kind: what chooses the rows of a task; by default a reservoir.
         draw_current: whether the memory's rows of the current task are drawn as well, so that one
             that goes on for long is not only learnt from its newest rows.

@@ -45,7 +45,7 @@ def _read(file: Path) -> dict[str, Any]:
         there = json.loads(file.read_bytes())
     except ValueError:
         there = None
-    if not isinstance(there, dict):
+    if not isinstance(there, dict) or not isinstance(there.get("columns", {}), dict):
         raise ValueError(f"{file}: expected what a buffer has written there, found no such JSON")
     return there
 

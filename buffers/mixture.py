@@ -52,7 +52,7 @@ class MixtureBuffer:
             if part.columns != self.columns:
                 raise ValueError(f"part {name!r} has other columns than the first one")
         self._parts = list(parts.values())
-        self._shares = np.array(values) / sum(values)
+        self._shares = np.array(values, np.float64) / sum(values)
         self._seen = 0
         self._layout = Layout(self.columns)
         self._intake = Intake(self._layout)

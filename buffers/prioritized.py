@@ -115,11 +115,11 @@ class Prioritized(Buffer):
         self._most = max(self._most, float(surprise.max(initial=0)))
 
     def idle(self) -> str | None:
-        """Say so if it had no choice to make yet, or knows of no row that surprised more."""
+        """Say so if it had no choice to make yet, neither what to keep nor what to draw more of."""
         surprise = next(iter(self._priorities.save(len(self)).values()))
-        if not self._alpha or (surprise[1:] != surprise[:-1]).any():
-            return super().idle()
-        return super().idle() or (ALIKE if len(self) else None)
+        if self._alpha and (surprise[1:] != surprise[:-1]).any():
+            return None
+        return super().idle() or (ALIKE if self._alpha and len(self) else None)
 
     def clear(self) -> None:
         """Drop all rows and what was learnt of them. `seen`, `beta` and the random stream go on."""

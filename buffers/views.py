@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from buffers import Memory
 
 CELLS_LOOKED_AT = 5_000  # rows; more cost time and tell the same
+NUMBERS_LOOKED_AT = 10_000_000  # in all rows: of images fewer are looked at
 
 
 def age_histogram(ages: np.ndarray) -> dict[str, list[int]]:
@@ -51,7 +52,8 @@ def coverage(states: np.ndarray, reference: np.ndarray | None = None) -> float:
 
     Space is cut into cells half a standard deviation wide; the figure is the number of cells with a
     row, over the number of rows. Near 1 no row is redundant; a memory full of near-copies has
-    little. Of many rows 5,000 are looked at, evenly spread.
+    little. Of many rows 5,000 are looked at, evenly spread; of images as many as have 10 million
+    numbers.
 
     Args:
         states: [rows, *shape], at least one row.
@@ -66,7 +68,8 @@ def coverage(states: np.ndarray, reference: np.ndarray | None = None) -> float:
     if not len(scale) or scale.shape[1:] != states.shape[1:]:
         expected, given = list(states.shape[1:]), list(scale.shape)
         raise ValueError(f"reference: expected rows {expected}, given {given}")
-    flat, width = _some(states), _some(scale).std(axis=0) / 2
+    flat = _some(states)
+    width = (flat if reference is None else _some(scale)).std(axis=0) / 2
     varies = width > 0
     cells = np.floor(flat[:, varies] / width[varies]).astype(np.int64)
     return _distinct(cells) / len(flat) if varies.any() else 1 / len(flat)
@@ -80,8 +83,8 @@ def coverage_by_task(memory: "Memory", tasks: Iterable[int]) -> dict[int, float]
     found: dict[int, float] = {}
     for task in tasks if "state" in memory.columns else ():
         rows = memory.rows(task)
-        spread = np.linspace(0, len(rows) - 1, min(len(rows), CELLS_LOOKED_AT))
-        found[task] = coverage(memory.read(rows[spread.astype(int)])["state"])
+        looked_at = rows[_spread(len(rows), math.prod(memory.columns["state"].shape))]
+        found[task] = coverage(memory.read(looked_at)["state"])
     return found
 
 
@@ -97,8 +100,14 @@ def _distinct(cells: np.ndarray) -> int:
 
 def _some(states: np.ndarray) -> np.ndarray:
     """At most so many rows as are looked at, evenly spread, float64 [rows, numbers]."""
-    spread = np.linspace(0, len(states) - 1, min(len(states), CELLS_LOOKED_AT)).astype(int)
+    spread = _spread(len(states), math.prod(states.shape[1:]))
     return states[spread].reshape(len(spread), -1).astype(np.float64)
+
+
+def _spread(rows: int, numbers: int) -> np.ndarray:
+    """Which of so many rows are looked at, each of so many numbers."""
+    most = min(CELLS_LOOKED_AT, max(100, NUMBERS_LOOKED_AT // max(numbers, 1)))
+    return np.linspace(0, rows - 1, min(rows, most)).astype(int)
 
 
 def contents(task: np.ndarray, ages: np.ndarray) -> dict[str, Any]:

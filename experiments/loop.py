@@ -36,7 +36,8 @@ def learn_task(run: Run, after_step: AfterStep) -> None:
     seen, tasks = run.per_member(envs.obs), np.full(len(envs.obs), task, np.int32)
     while clock.step < run.stage.steps:
         obs = envs.obs
-        action, exploring = run.chosen = run.chosen or choose(run, seen)
+        run.chosen = run.chosen or choose(run, seen)
+        action, exploring = run.chosen
         clock.mark("acting")
         next_obs, reward, terminated, truncated = envs.step(action)
         run.chosen = None

@@ -153,8 +153,11 @@ class Monitor:
         self._checkpoint()
 
     def _stopped(self, cause: str) -> Stopped:
-        """Saves the run; returns the exception to raise."""
-        return Stopped(cause, how_to_go_on(self.run), self._checkpoint())
+        """Saves the run, if that can be; returns the exception to raise."""
+        try:
+            return Stopped(cause, how_to_go_on(self.run), self._checkpoint())
+        except (OSError, MemoryError) as error:
+            return Stopped(f"{cause}; not saved: {one_line(error)}", how_to_go_on(self.run))
 
     def _checkpoint(self) -> Path:
         """Saves the run; what was logged before is on disk before."""

@@ -39,8 +39,10 @@ class Scores:
     steps: int
 
 
-def load_run(name: str, logdir: str, checkpoint: Path | None) -> Run:
+def load_run(name: str, logdir: str, checkpoint: Path | None, quiet: bool = False) -> Run:
     """A run as it was at a checkpoint (default: the newest that is whole), to be evaluated.
+
+    Unless it is `quiet`, it says which newer ones are damaged.
 
     Raises:
         ValueError: No such run, or its checkpoint is damaged or of another configuration.
@@ -51,8 +53,9 @@ def load_run(name: str, logdir: str, checkpoint: Path | None) -> Run:
         state = load_checkpoint(checkpoint)
     else:
         path, state, problems = load_newest(folder)
-        for problem in problems:
-            LOG.warning("%s; this is of %s", problem, path)
+        if not quiet:
+            for problem in problems:
+                LOG.warning("%s; this is of %s", problem, path)
     try:
         run.config.check_deciding(state["config"])
         run.agent.load_state_dict(state["agent"])
@@ -114,7 +117,7 @@ def film_run(name: str, logdir: str, checkpoint: Path | None, seed: int) -> list
     Raises:
         ValueError: A task cannot be drawn, or the extra `video` is not installed.
     """
-    run = load_run(str(parts_of(name, logdir, checkpoint)[0]), logdir, checkpoint)
+    run = load_run(str(parts_of(name, logdir, checkpoint)[0]), logdir, checkpoint, quiet=True)
     files, videos = [], find_run(name, logdir) / "videos"
     for task, name_of in enumerate(run.sequence.names):
         file = videos / f"{name_of.replace('/', '_')}-{run.clock.total}.mp4"
@@ -156,6 +159,8 @@ def _frame(env: gym.Env, name: str, shape: tuple[int, ...] | None = None) -> np.
     """A picture `[height, width, 3]`, of the given shape."""
     with _drawing(name):
         frame = np.asarray(env.render())
+    if frame.ndim == 3 and frame.shape[2] == 4:
+        frame = frame[..., :3]  # the fourth says what shines through
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != (shape or frame.shape):
         wanted = shape or "(height, width, 3)"
         raise ValueError(f"{name} cannot be drawn: a picture is {frame.shape}, not {wanted}")
@@ -181,10 +186,14 @@ def _write_video(file: Path, frames: Iterator[np.ndarray], fps: int) -> None:
         raise ValueError("videos need an extra: pip install 'retain-rl[video]'") from None
     first = next(frames)
     file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".part.mp4")
     try:
-        with FFMPEG_VideoWriter(str(file), first.shape[1::-1], fps) as writer:
+        with FFMPEG_VideoWriter(str(unfinished), first.shape[1::-1], fps) as writer:
+            process = writer.proc
             for frame in chain([first], frames):
                 writer.write_frame(frame)
-    except BaseException:  # half of a film is none
-        file.unlink(missing_ok=True)
-        raise
+        if process.returncode:  # of a film's end nobody else asks whether it could be written
+            raise OSError(f"{file} could not be finished: is the disk full?")
+        unfinished.replace(file)
+    finally:  # half of a film is none
+        unfinished.unlink(missing_ok=True)

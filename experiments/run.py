@@ -35,7 +35,8 @@ class Run:
         fixed: Fields of the configuration that the agent could not leave as they were given.
         memory_needed: What all members will take, in words.
         stepped_by: What steps each task's environments, in words.
-        chosen: Actions of a step that failed, and which of them explore: they are drawn already.
+        chosen: Actions of the step that is being made, and which of them explore; None between two
+            steps. If a step fails they are saved: they are drawn already.
     """
 
     def __init__(self, config: Config, folder: Path = Path()) -> None:

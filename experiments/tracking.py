@@ -16,7 +16,7 @@ from experiments.run import Run
 from experiments.timeline import evaluations, finished_stages
 
 LOG = logging.getLogger("retain")
-MEAN_AND_ENDS = ("return", "low", "high")  # of an interval over members, in tags
+ENDS = ("low", "high")  # of an interval over members, in tags
 
 
 class Tracker:
@@ -161,14 +161,14 @@ def intervals(names: Sequence[str], scores: np.ndarray) -> dict[str, float]:
         scores: `[members, tasks]`.
     """
     found = {name: interval(values) for name, values in zip(names, scores.T, strict=True)}
-    ends = {f"eval/{end}/{name}": found[name][end] for name in names for end in MEAN_AND_ENDS[1:]}
+    ends = {f"eval/{end}/{name}": found[name][end] for name in names for end in ENDS}
     return {tag: value for tag, value in ends.items() if value is not None}
 
 
 def interval_charts(names: Sequence[str]) -> dict[str, list[Any]]:
     """A chart for each task: the mean return, and its interval as a band around it."""
     return {
-        f"greedy return: {name}": ["Margin", [f"eval/{end}/{name}" for end in MEAN_AND_ENDS]]
+        f"greedy return: {name}": ["Margin", [f"eval/{of}/{name}" for of in ("return", *ENDS)]]
         for name in names
     }
 

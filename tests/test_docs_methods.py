@@ -27,7 +27,7 @@ def test_every_method_is_described(name):
 
 
 def test_the_readme_names_methods_that_there_are_and_how_many():
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
     number, named = re.search(r"\*\*(\d+) methods.*?\*\*: (.+?) and more", readme).groups()
     assert int(number) == len(METHODS.keys() - {"reset"})  # which is there to compare with
     plain = named.lower().replace("-", "").replace("++", "pp")

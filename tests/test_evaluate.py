@@ -138,5 +138,35 @@ def test_pictures_are_written_as_they_are_drawn_and_half_of_a_film_is_not_left(
     assert not film.exists()
 
 
+def test_of_a_fourth_channel_of_pictures_nothing_is_seen(evaluate, trained, monkeypatch):
+    pytest.importorskip("moviepy")
+    monkeypatch.setattr(CartPoleEnv, "render", lambda env: np.zeros((8, 8, 4)))
+    assert evaluate(trained, "--episodes", 1, "--video") == (0, "")
+
+
+def test_a_film_that_could_not_be_finished_leaves_the_one_before(evaluate, trained, monkeypatch):
+    """Its end is written when all pictures have been: then a full disk is seen in a status only."""
+    pytest.importorskip("moviepy")
+    from moviepy.video.io.ffmpeg_writer import FFMPEG_VideoWriter
+
+    film, close = trained / "videos" / "CartPole-128.mp4", FFMPEG_VideoWriter.close
+    film.parent.mkdir(exist_ok=True)
+    film.write_text("before")
+
+    def fail(writer):
+        process = writer.proc
+        close(writer)
+        if process:
+            process.returncode = 1
+
+    monkeypatch.setattr(FFMPEG_VideoWriter, "close", fail)
+    monkeypatch.setattr(CartPoleEnv, "render", lambda env: np.zeros((8, 8, 3)))
+    code, err = evaluate(trained, "--episodes", 1, "--video")
+    assert code == 2
+    assert err == f"error: {film} could not be finished: is the disk full?\n"
+    assert film.read_text() == "before"
+    assert [*film.parent.glob("*.part.*")] == []
+
+
 def test_done_is_exit_code_0(evaluate, trained):
     assert evaluate(trained, "--episodes", 1) == (0, "")

@@ -121,8 +121,9 @@ def _split(rows: Rows) -> list[Rows]:
     """The rows of each episode, in the order in which the episodes begin."""
     order = np.argsort(rows["episode"], kind="stable")
     number = rows["episode"][order]
-    last = (rows["done"] | rows["truncated"])[order][:-1] | (number[:-1] != number[1:])
-    parts = sorted(np.split(order, np.flatnonzero(last) + 1), key=lambda part: part[0])
+    last = rows["done"] | rows["truncated"] | rows.get("last", np.False_)
+    ends = last[order][:-1] | (number[:-1] != number[1:])
+    parts = sorted(np.split(order, np.flatnonzero(ends) + 1), key=lambda part: part[0])
     return [{name: values[part] for name, values in rows.items()} for part in parts]
 
 

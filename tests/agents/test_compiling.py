@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from agents import compiling
-from agents.compiling import Recorded, missing_compiler
+from agents.compiling import Compiler, Recorded, missing_compiler
 from agents.methods import CONFLICTS, METHODS
 
 SHAPES = {"mlp": (3,), "cnn": (2, 5, 5)}
@@ -197,7 +197,7 @@ def double(tree):
 
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=[slow, needs_compiler])])
 def test_what_comes_back_unchanged_is_what_was_given(caplog, compiled):
-    run, kept = Recorded(double, "the double", compiled), torch.ones(1)
+    run, kept = Recorded(double, "the double", Compiler() if compiled else None), torch.ones(1)
     for value in range(compiling.PLAIN_CALLS + 3):
         (result,) = run({"x": torch.tensor([value, 1.0]), "kept": kept, "unused": kept})
         assert result["x"].tolist() == [2 * value, 2]
@@ -238,7 +238,7 @@ def test_what_cannot_be_compiled_is_replayed_and_says_so_once(caplog, monkeypatc
         raise RuntimeError("no room on the disk\nmore")
 
     monkeypatch.setattr(torch._inductor, "compile", fail)
-    run = Recorded(double, "the double", compiled=True)
+    run = Recorded(double, "the double", Compiler())
     for value in range(compiling.PLAIN_CALLS + 5):
         assert run({"x": torch.tensor(value), "kept": torch.ones(1)})[0]["x"] == 2 * value
     assert said(caplog) == ["the double cannot be compiled and runs slower: no room on the disk"]
@@ -255,15 +255,41 @@ def test_what_a_compiler_complains_of_is_in_the_line(caplog, monkeypatch):
         raise RuntimeError(words + "a.cpp:2:1: error: more")
 
     monkeypatch.setattr(torch._inductor, "compile", fail)
-    Recorded(double, "the double", compiled=True)({"x": torch.ones(1), "kept": torch.ones(1)})
+    Recorded(double, "the double", Compiler())({"x": torch.ones(1), "kept": torch.ones(1)})
     assert said(caplog) == [
         "the double cannot be compiled and runs slower: C++ compile error: "
         "a.cpp:1:1: fatal error: no omp.h"
     ]
 
 
+def test_of_a_compiler_that_does_not_work_all_functions_learn_from_one_line(caplog, monkeypatch):
+    class CppCompileError(RuntimeError):
+        pass
+
+    tried = []
+
+    def fail(*arguments, **options):
+        tried.append(arguments)
+        raise CppCompileError("C++ compile error")
+
+    monkeypatch.setattr(torch._inductor, "compile", fail)
+    shared, given = Compiler(), {"x": torch.ones(1), "kept": torch.ones(1)}
+    first, second = (Recorded(double, name, shared) for name in ("one", "another"))
+    alone = Recorded(double, "one of another agent", Compiler())
+    first(given)
+    assert not first.compiled
+    assert not second.compiled
+    assert alone.compiled
+    assert second(given)[0]["x"] == 2
+    assert said(caplog) == ["nothing can be compiled here, so the run is slower: C++ compile error"]
+    assert len(tried) == 1
+    for _ in range(compiling.PLAIN_CALLS + 1):
+        second(given)
+    assert second.recordings == 1  # replayed
+
+
 def test_an_error_of_the_function_itself_is_raised_as_it_is(caplog):
-    run = Recorded(lambda tree: ({"x": tree["x"] @ torch.ones(3)},), "the product", compiled=True)
+    run = Recorded(lambda tree: ({"x": tree["x"] @ torch.ones(3)},), "the product", Compiler())
     with pytest.raises(RuntimeError, match=r"size|elements"):
         run({"x": torch.ones(2)})
     assert not said(caplog)
@@ -310,7 +336,7 @@ CHANGING = {
     ],
 )
 def test_a_state_whose_form_changes_is_compiled_anew(change):
-    recorded = Recorded(CHANGING[change], change, compiled=True)
+    recorded = Recorded(CHANGING[change], change, Compiler())
     shape = (3, 3) if change == "turns" else (6,)
     state = expected = {"w": torch.arange(9.0)[: math.prod(shape)].view(shape)}
     for _ in range(3):

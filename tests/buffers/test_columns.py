@@ -22,6 +22,11 @@ NAN = float("nan")
         (Column((), np.int64, 0.5), "expected a fill that fits int64, given 0.5"),
         (Column((), np.int64, NAN), "expected a fill that fits int64, given nan"),
         (Column((), np.float16, 1e6), "expected a fill that fits float16, given 1000000.0"),
+        (Column((), np.int64, 2**70), r"expected a fill that fits int64, given 1\d+"),
+        (Column((), np.int64, "x"), "expected a fill that fits int64, given 'x'"),
+        (Column((), np.float32, "x"), "expected a fill that fits float32, given 'x'"),
+        (Column((), np.float32, None), "expected a fill that fits float32, given None"),
+        (Column((), bool, None), "expected a fill that fits bool, given None"),
         ((4,), r"expected a Column, given \(4,\)"),
     ],
 )
@@ -35,7 +40,9 @@ def test_a_column_needs_a_name():
         ReplayBuffer(4, state=Column(), extra={"": Column()})
 
 
-@pytest.mark.parametrize(("dtype", "fill"), [(np.float32, NAN), (np.float32, 0.1), (bool, True)])
+@pytest.mark.parametrize(
+    ("dtype", "fill"), [(np.float32, NAN), (np.float32, 0.1), (np.float32, 2**70), (bool, True)]
+)
 def test_what_is_not_given_has_the_fill_rounded_to_its_dtype(dtype, fill):
     buffer = ReplayBuffer(4, state=Column(), extra={"q": Column((2,), dtype, fill)})
     zeros = np.zeros(1)

@@ -259,7 +259,7 @@ def test_without_room_on_the_disk_nothing_is_made(make, tmp_path):
     with files_up_to(10_000), pytest.raises(OSError) as error:
         make(capacity=1_000_000)
     assert error.value.errno in (errno.EFBIG, errno.ENOSPC)
-    figures = r"for [\d,]{7,} more bytes, [\d,]+ are free: .*rows/\w+\.bin"
+    figures = r"for [\d,]{7,} more bytes, [\d,]+ were free: .*rows/\w+\.bin"
     assert re.search(figures, str(error.value))
     assert not (tmp_path / "rows").exists()
     assert len(make()) == 0

@@ -74,6 +74,22 @@ def test_a_state_saved_without_them_has_no_rows_behind(parts, make_rows, shape):
     assert buffer.state_dict()["behind"].tolist() == [0, 0]
 
 
+def test_shares_of_any_type_of_number_can_be_saved(parts, make_rows):
+    buffer = MixtureBuffer(parts, {"new": np.float32(0.7), "old": np.float32(0.3)})
+    buffer.add(make_rows(0, 30))
+    buffer.load_state_dict(buffer.state_dict())
+
+
+@pytest.mark.parametrize("n", [-1, 2.5])
+def test_a_sample_that_cannot_be_changes_nothing(parts, make_rows, assert_equal, n):
+    buffer = MixtureBuffer(parts, {"new": 0.9, "old": 0.1})
+    buffer.add(make_rows(0, 30))
+    before = buffer.state_dict()
+    with pytest.raises((ValueError, TypeError)):
+        buffer.sample(n)
+    assert_equal(buffer.state_dict(), before)
+
+
 @pytest.mark.parametrize("behind", [np.zeros(3), np.array([np.nan, 0]), [0, 0]])
 def test_rows_behind_that_cannot_be_are_refused(parts, make_rows, assert_equal, behind):
     buffer = MixtureBuffer(parts, {"new": 0.9, "old": 0.1})
@@ -144,7 +160,7 @@ def test_an_added_row_is_found_in_the_first_part_that_keeps_it(parts, make_rows)
 
 @pytest.mark.parametrize("kind", MEMORIES)
 def test_every_kind_of_memory_can_be_a_part(kind, make_rows, shape, assert_whole, assert_equal):
-    """Half recent rows and half of the other kind, told of errors, saved, and gone on with."""
+    """Some recent rows and some of the other kind, told of errors, saved, and gone on with."""
     common = shape | {"extra": shape["extra"] | {"episode": Column((), np.int64)}}
 
     def make(seed):
@@ -165,6 +181,18 @@ def test_every_kind_of_memory_can_be_a_part(kind, make_rows, shape, assert_whole
             buffer.feedback(samples[0].index, samples[0].data["reward"])
             buffer.add(make_rows(first, 10))
     assert_equal(original.state_dict(), copy.state_dict())
+
+
+@pytest.mark.parametrize("copy", [lambda x: pickle.loads(pickle.dumps(x)), deepcopy])
+def test_a_copy_owes_its_parts_what_the_original_does(copy, parts, make_rows):
+    buffer = MixtureBuffer(parts, {"new": 0.7, "old": 0.3})
+    buffer.add(make_rows(0, 30))
+    buffer.sample(4)
+    twin = copy(buffer)
+    assert any(buffer.state_dict()["behind"])
+    drawn = [(each.sample(4).index % 2).sum() for each in (buffer, twin)]
+    assert drawn[0] == drawn[1]
+    assert np.array_equal(buffer.state_dict()["behind"], twin.state_dict()["behind"])
 
 
 @pytest.mark.parametrize("copy", [lambda x: pickle.loads(pickle.dumps(x)), deepcopy])

@@ -130,6 +130,15 @@ def test_a_memory_that_is_told_of_no_error_says_so(kind, make_rows, shape):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_memory_that_heeds_errors_is_not_idle_while_it_has_room(kind, make_rows, shape):
+    buffer = kind(8, **shape)
+    buffer.add(make_rows(0, 4))
+    buffer.sample(40)
+    buffer.feedback(buffer.rows(), [1, 2, 3, 4])
+    assert buffer.idle() is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_feedback_changes_what_is_drawn(taught, kind):
     buffer = taught(kind, np.ones(8), alpha=3)
     buffer.feedback(buffer.rows(), np.eye(8)[5] * 100)

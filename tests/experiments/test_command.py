@@ -1,5 +1,6 @@
 """The command lines: what they print, and that a mistake is one line and loses nothing."""
 
+import errno
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from experiments import Config, train
 from experiments.checkpoint import checkpoint_files, load_checkpoint, save_checkpoint
 from experiments.command import EvaluateOptions, evaluate_command, run_command, train_command
+from experiments.run import Run
 
 SHORT = {"envs": "retain/Recall:80,retain/RecallShifted:80", "eval_interval": 0}
 COMMANDS = {"train": train_command, "evaluate": evaluate_command}
@@ -226,6 +228,25 @@ def test_a_number_that_is_none_exits_with_3_and_says_how_to_go_on(call, flags, f
     assert err.endswith(f"go on with: python train.py --resume {tmp_path / 'runs' / 'mine'}\n")
     faulty.after = 10**9
     assert call("train", "--resume", tmp_path / "runs" / "mine")[0] == 0
+
+
+def test_a_number_that_is_none_on_a_full_disk_exits_with_3_too(
+    call, flags, faulty, tmp_path, monkeypatch
+):
+    def fails_later(run):
+        if run.clock.total:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return save(run)
+
+    folder, save = tmp_path / "runs" / "mine", Run.save
+    monkeypatch.setattr(Run, "save", fails_later)
+    words = flags(envs="faulty:NaNAfter-v0:200", logdir=folder.parent, name="mine")
+    code, _, err = call("train", *words, "--checkpoint-interval", "0")
+    assert code == 3
+    assert err.splitlines()[-1] == (
+        "stopped: NaNAfter gave a reward that is NaN or infinite; not saved: "
+        f"[Errno 28] No space left on device; go on with: python train.py --resume {folder}"
+    )
 
 
 @pytest.mark.parametrize(

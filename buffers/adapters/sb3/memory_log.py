@@ -14,10 +14,12 @@ class MemoryLog(BaseCallback):
 
     Under `memory/`: `rows`; `share/TASK` and `coverage/TASK` for each task held; `age_min`,
     `age_median` and `age_max` in rows; and of the last batch drawn `duplicates` and
-    `effective_share`, as in `buffers.views`. When training ends it warns if the memory did nothing.
+    `effective_share`, as in `buffers.views`. When training ends it warns of what the memory's
+    `idle()` says, if it says something.
 
     Args:
-        every: Environment steps from one look to the next; each takes some milliseconds.
+        every: Environment steps from one look to the next; each takes some milliseconds, of images
+            and of millions of rows some tenths of a second.
 
     Raises:
         ValueError: `every` is below 1; or, when training starts, the model has no
@@ -53,7 +55,7 @@ class MemoryLog(BaseCallback):
 
     def _on_training_end(self) -> None:
         if note := self._buffer.memory.idle():
-            warnings.warn(f"the memory did nothing: {note}", stacklevel=2)
+            warnings.warn(f"memory: {note}", stacklevel=2)
 
 
 def figures(memory: Memory) -> dict[str, float]:

@@ -62,7 +62,7 @@ class MemoryReplayBuffer(ReplayBuffer):
     Attributes:
         memory: The memory itself: `model.replay_buffer.memory.describe()`.
         task: Task of steps whose `infos` name none.
-        drawn: Index and weight of the rows drawn last.
+        drawn: Index and weight of the rows drawn last; None before.
 
     Raises:
         ValueError: An unknown memory, `n_steps` without `gamma`, `optimize_memory_usage`, or

@@ -17,6 +17,11 @@ class Step:
                 f"n_steps={wanted} does not reach the memory, as SB3 gives it to no custom buffer: "
                 f'pass replay_buffer_kwargs={{"n_steps": {wanted}, "gamma": {self.gamma}, ...}}'
             )
+        if kwargs.get("n_steps", 1) > 1 and kwargs.get("gamma", self.gamma) != self.gamma:
+            raise ValueError(
+                f"the memory sums rewards with gamma={kwargs['gamma']}, and the algorithm has "
+                f"{self.gamma}: give both the same"
+            )
         super()._setup_model()  # type: ignore[misc]
         if not hasattr(self.replay_buffer, "feedback"):
             raise ValueError(

@@ -95,7 +95,7 @@ def test_a_step_points_against_none_of_the_old_tasks(gradient, opposed, of_task,
         old = gradient(of_task(data, task), seeds=seeds)
         assert ((asked * old).sum(1) < 0).all()
         # Of the length that was asked for: of what is left, which may be nothing, all is rounding.
-        assert ((found * old).sum(1) >= -1e-6 * asked.norm(dim=1) * old.norm(dim=1)).all()
+        assert ((found * old).sum(1) >= -1e-5 * asked.norm(dim=1) * old.norm(dim=1)).all()
 
 
 def test_without_old_rows_it_is_textbook_dqn_bit_by_bit(learned):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from agents.methods.ogd import extend, orthogonal, part_of, within
+from agents.methods.ogd import extend, orthogonal, part_of, spanned, within
 
 ROOM = torch.zeros(3, 4)
 
@@ -56,6 +56,15 @@ def test_elsewhere_than_on_the_cpu_the_projection_can_be_captured():
     state = {"basis": bases, "used": torch.ones(2, dtype=torch.int64, device="meta")}
     done = make_fx(torch.func.vmap(part_of))(vectors, state).graph.nodes
     assert {node.target.namespace for node in done if node.op == "call_function"} == {"aten"}
+
+
+def test_all_rows_give_what_those_in_use_give():
+    generator = torch.Generator().manual_seed(0)
+    found, vector = torch.randn(3, 6, generator=generator), torch.randn(6, generator=generator)
+    basis = extend(torch.zeros(5, 6), found)
+    part = within(vector, basis, torch.tensor(3))
+    assert part.any()
+    assert torch.allclose(spanned(vector, basis), part, atol=1e-6)
 
 
 @given(arrays(np.int64, (5, 6), elements=st.integers(-3, 3)))

@@ -648,7 +648,6 @@ def test_a_task_must_be_a_whole_number(task):
 def test_without_stable_baselines3_the_extra_is_named():
     program = """
 import sys
-from pathlib import Path
 sys.modules["stable_baselines3"] = None
 import buffers.adapters
 try:

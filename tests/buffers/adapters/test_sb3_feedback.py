@@ -339,3 +339,5 @@ def test_steps_that_sb3_would_not_pass_on_are_refused(algorithm):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # SB3 says that it does not pass them on
         assert make(n_steps=3, gamma=0.99).replay_buffer.n_steps == 3
+    with pytest.raises(ValueError, match=r"gamma=0.9, and the algorithm has 0.99: give both"):
+        make(n_steps=3, gamma=0.9)
