@@ -102,7 +102,7 @@ class Recorded:
         return recording
 
     def _complain(self, error: Exception) -> None:
-        if self._compiler and type(error).__name__ == "CppCompileError":  # is private to PyTorch
+        if self._compiler and "CppCompileError" in repr(error):  # and not in PyTorch's public names
             self._compiler.works = False
             LOG.warning("nothing can be compiled here, so the run is slower: %s", _reason(error))
             return

@@ -263,14 +263,11 @@ def test_what_a_compiler_complains_of_is_in_the_line(caplog, monkeypatch):
 
 
 def test_of_a_compiler_that_does_not_work_all_functions_learn_from_one_line(caplog, monkeypatch):
-    class CppCompileError(RuntimeError):
-        pass
-
     tried = []
 
     def fail(*arguments, **options):
         tried.append(arguments)
-        raise CppCompileError("C++ compile error")
+        raise RuntimeError("CppCompileError: C++ compile error")
 
     monkeypatch.setattr(torch._inductor, "compile", fail)
     shared, given = Compiler(), {"x": torch.ones(1), "kept": torch.ones(1)}
@@ -281,7 +278,8 @@ def test_of_a_compiler_that_does_not_work_all_functions_learn_from_one_line(capl
     assert not second.compiled
     assert alone.compiled
     assert second(given)[0]["x"] == 2
-    assert said(caplog) == ["nothing can be compiled here, so the run is slower: C++ compile error"]
+    (line,) = said(caplog)
+    assert line.startswith("nothing can be compiled here, so the run is slower: CppCompileError: ")
     assert len(tried) == 1
     for _ in range(compiling.PLAIN_CALLS + 1):
         second(given)

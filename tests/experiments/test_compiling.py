@@ -1,9 +1,16 @@
 """Long runs are compiled, and a compiled run resumes as exactly as any other."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from experiments import Config, train
 from experiments.compiling import compiles, how_updates_run
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -70,3 +77,24 @@ def test_where_compiling_fails_training_goes_on_and_the_summary_says_it_was_not_
     failed = [line for line in caplog.messages if "cannot be compiled" in line]
     assert "the update cannot be compiled and runs slower: no room on the disk" in failed
     assert all("\n" not in line for line in failed)
+
+
+@pytest.mark.slow
+def test_a_compiler_that_only_says_its_version_is_told_of_in_one_line(tmp_path):
+    """In a process of its own, since PyTorch remembers what it found out about the compiler."""
+    compiler = tmp_path / "g++"
+    compiler.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && { echo "g++ 13.2.0"; exit 0; }\n'
+        'echo "main.cpp:1:1: fatal error: no omp.h" >&2\nexit 1\n'
+    )
+    compiler.chmod(0o755)
+    flags = ("--envs", "retain/Recall:400", "--compile", "on", "--logdir", tmp_path / "runs")
+    env = os.environ | {"CXX": str(compiler), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, ROOT / "train.py", *flags]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if "slower" in line]
+    assert told == [
+        "nothing can be compiled here, so the run is slower: "
+        "CppCompileError: C++ compile error: main.cpp:1:1: fatal error: no omp.h"
+    ]
