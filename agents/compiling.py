@@ -34,8 +34,8 @@ class Recorded:
             draws no random numbers, and its operations depend on nothing but shapes.
         what: Its name in the one line that says that it could not be recorded or compiled.
         compiler: Compiles it, at its first call; may be that of other functions too, so that none
-            tries again what has failed. None: it is replayed, after
-            PLAIN_CALLS calls as it is, whose results are the same bit for bit.
+            tries again what has failed. None: it is replayed, after PLAIN_CALLS calls as it is,
+            whose results are the same bit for bit.
 
     Attributes:
         recordings: How often it was recorded: once, unless shapes changed.
@@ -102,7 +102,7 @@ class Recorded:
         return recording
 
     def _complain(self, error: Exception) -> None:
-        if self._compiler and "CppCompileError" in repr(error):  # and not in PyTorch's public names
+        if self._compiler and "CppCompileError" in repr(error):  # which is private to PyTorch
             self._compiler.works = False
             LOG.warning("nothing can be compiled here, so the run is slower: %s", _reason(error))
             return

@@ -267,10 +267,9 @@ class MixtureBuffer:
 
     def _check_state(self, state: Mapping[str, Any]) -> None:
         saved.check_settings(state, {"kind": type(self).__name__})
-        own = {"behind": np.zeros(len(self._parts))}  # that of states that were saved without
-        own |= {key: value for key, value in state.items() if "." not in key}
-        saved.check_keys(own, ["kind", "seen", "behind"])
-        saved.check_counters(state, "seen")
+        own = self._with_behind(state)
+        saved.check_keys([key for key in own if "." not in key], ["kind", "seen", "behind"])
+        saved.check_counters(own, "seen")
         saved.check_array(own, "behind", self._shares.shape, self._shares.dtype)
         if not np.isfinite(own["behind"]).all():
             raise ValueError(f"state 'behind': expected finite numbers, given {own['behind']}")
@@ -279,6 +278,10 @@ class MixtureBuffer:
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         self._seen = state["seen"]
-        self._dealer.behind = [*map(float, state.get("behind", np.zeros(len(self._parts))))]
+        self._dealer.behind = self._with_behind(state)["behind"].tolist()
         for name, part in saved.unprefixed(state, self.parts).items():
             self.parts[name]._load_state(part)
+
+    def _with_behind(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The state with what the parts are owed: nothing, in one of earlier versions."""
+        return {"behind": np.zeros(len(self._parts)), **state}

@@ -19,6 +19,7 @@ class Priorities(Protocol):
     def set(self, slots: np.ndarray, surprise: np.ndarray) -> None: ...  # noqa: D102
     def draw(self, where: np.ndarray, rows: int) -> np.ndarray: ...  # noqa: D102
     def times_uniform(self, slots: np.ndarray, rows: int) -> np.ndarray: ...  # noqa: D102
+    def alike(self, rows: int) -> bool: ...  # noqa: D102
     def keep(self, kept: np.ndarray, slots: int) -> "Priorities": ...  # noqa: D102
     def save(self, rows: int) -> dict[str, np.ndarray]: ...  # noqa: D102
     def check(self, state: Mapping[str, Any], rows: int) -> None: ...  # noqa: D102
@@ -63,6 +64,11 @@ class Proportional:
         if not self._tree.total:
             return np.ones(len(slots))
         return self._tree.get(slots) * (rows / self._tree.total)
+
+    def alike(self, rows: int) -> bool:
+        """Whether the first `rows` slots are all as surprising."""
+        priority = self._tree.get(np.arange(rows))
+        return not (priority[1:] != priority[:-1]).any()
 
     def keep(self, kept: np.ndarray, slots: int) -> "Proportional":
         """Of `slots` slots from now on, where slot i has what slot kept[i] had."""

@@ -116,8 +116,7 @@ class Prioritized(Buffer):
 
     def idle(self) -> str | None:
         """Say so if it had no choice to make yet, neither what to keep nor what to draw more of."""
-        surprise = next(iter(self._priorities.save(len(self)).values()))
-        if self._alpha and (surprise[1:] != surprise[:-1]).any():
+        if self._alpha and not self._priorities.alike(len(self)):
             return None
         return super().idle() or (ALIKE if self._alpha and len(self) else None)
 

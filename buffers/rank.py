@@ -75,6 +75,11 @@ class Ranks:
         self._order = order
         self._rank[order] = np.arange(len(order))
 
+    def alike(self, rows: int) -> bool:
+        """Whether the first `rows` slots are all as surprising."""
+        surprise = self._surprise[:rows]
+        return not (surprise[1:] != surprise[:-1]).any()
+
     def keep(self, kept: np.ndarray, slots: int) -> "Ranks":
         """Of `slots` slots from now on, where slot i has what slot kept[i] had."""
         new = Ranks(slots, self._alpha)

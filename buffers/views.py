@@ -1,7 +1,7 @@
 """What a buffer holds and what a sample of it is worth, in numbers to look at."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from operator import mul
 from typing import TYPE_CHECKING, Any
@@ -108,6 +108,28 @@ def _spread(rows: int, numbers: int) -> np.ndarray:
     """Which of so many rows are looked at, each of so many numbers."""
     most = min(CELLS_LOOKED_AT, max(100, NUMBERS_LOOKED_AT // max(numbers, 1)))
     return np.linspace(0, rows - 1, min(rows, most)).astype(int)
+
+
+def worth(index: np.ndarray, weight: np.ndarray) -> dict[str, float]:
+    """What a sample is worth, by name: its `duplicates`, and its `effective_size` as a share."""
+    share = effective_size(index, weight) / len(index)
+    return {"duplicates": duplicates(index), "effective_share": share}
+
+
+def figures(
+    held: Mapping[str, Any], covered: Mapping[int, float], name: Callable[[int], str] = str
+) -> dict[str, float]:
+    """What a memory holds, by name.
+
+    Args:
+        held: as `describe()` of the memory.
+        covered: coverage of the rows of each task.
+        name: of a task.
+    """
+    shares = {f"share/{name(int(task))}": share for task, share in held["share"].items()}
+    coverages = {f"coverage/{name(task)}": share for task, share in covered.items()}
+    ages = {f"age_{which}": age for which, age in held["age"].items()}
+    return {"rows": held["rows"], **shares, **coverages, **ages}
 
 
 def contents(task: np.ndarray, ages: np.ndarray) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from buffers import Sample
 from buffers.episodes import EPISODE_MARKS, episode_marks
-from buffers.views import duplicates, effective_size
+from buffers.views import worth
 from experiments import schedules
 from experiments.interference import is_due, watched
 from experiments.run import Run
@@ -163,7 +163,5 @@ def note_sample(run: Run, sample: Sample) -> None:
     """Notes what the first member's rows of the first round after a log are worth."""
     if "memory/duplicates" in run.history.pending:
         return
-    index = sample.index[0]
-    size = effective_size(index, sample.weight[0])
-    run.history.note("memory/duplicates", np.array(duplicates(index)))
-    run.history.note("memory/effective_share", np.array(size / len(index)))
+    for name, value in worth(sample.index[0], sample.weight[0]).items():
+        run.history.note(f"memory/{name}", np.array(value))

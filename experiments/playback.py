@@ -174,7 +174,7 @@ def _drawing(name: str) -> Iterator[None]:
         yield
     except gym.error.DependencyNotInstalled:
         raise ValueError("drawing needs an extra: pip install 'retain-rl[video]'") from None
-    except Exception as error:
+    except Exception as error:  # each has its own: pygame's, OpenGL's, MuJoCo's
         kind = type(error).__name__
         raise ValueError(f"{name} cannot be drawn: {kind}: {one_line(error)}") from error
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from buffers.views import figures
 from envs.errors import one_line
 from experiments import schedules
 from experiments.memories import View
@@ -147,10 +148,8 @@ class Tracker:
 
 def held(view: View, names: Sequence[str]) -> dict[str, float]:
     """What a memory holds, by tag."""
-    values = {"memory/rows": view.held["rows"]}
-    values |= {f"memory/share/{names[int(k)]}": x for k, x in view.held["share"].items()}
-    values |= {f"memory/coverage/{names[k]}": x for k, x in view.coverage.items()}
-    return values | {f"memory/age_{name}": x for name, x in view.held["age"].items()}
+    found = figures(view.held, view.coverage, names.__getitem__)
+    return {f"memory/{name}": value for name, value in found.items()}
 
 
 def intervals(names: Sequence[str], scores: np.ndarray) -> dict[str, float]:

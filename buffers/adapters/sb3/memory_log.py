@@ -6,7 +6,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from buffers import Memory
 from buffers.adapters.sb3.replay import MemoryReplayBuffer
-from buffers.views import coverage_by_task, duplicates, effective_size
+from buffers.views import coverage_by_task, figures, worth
 
 
 class MemoryLog(BaseCallback):
@@ -44,13 +44,11 @@ class MemoryLog(BaseCallback):
     def _on_step(self) -> bool:
         if self.num_timesteps >= self._due:
             self._due = self.num_timesteps + self._every
-            for name, value in figures(self._buffer.memory).items():
-                self.logger.record(f"memory/{name}", value)
+            found = held_by(self._buffer.memory)
             if self._buffer.drawn is not None:
-                index, weight = self._buffer.drawn
-                self.logger.record("memory/duplicates", duplicates(index))
-                share = effective_size(index, weight) / len(index)
-                self.logger.record("memory/effective_share", share)
+                found |= worth(*self._buffer.drawn)
+            for name, value in found.items():
+                self.logger.record(f"memory/{name}", value)
         return True
 
     def _on_training_end(self) -> None:
@@ -58,11 +56,9 @@ class MemoryLog(BaseCallback):
             warnings.warn(f"memory: {note}", stacklevel=2)
 
 
-def figures(memory: Memory) -> dict[str, float]:
+def held_by(memory: Memory) -> dict[str, float]:
     """What a memory holds, by name; of no rows, only that there are none."""
+    if not len(memory):
+        return {"rows": 0}
     held = memory.describe()
-    found = {f"share/{task}": share for task, share in held["share"].items()}
-    covered = coverage_by_task(memory, map(int, held["share"]))
-    found |= {f"coverage/{task}": share for task, share in covered.items()}
-    ages = {f"age_{name}": age for name, age in held["age"].items()}
-    return {"rows": held["rows"], **(found | ages if held["rows"] else {})}
+    return figures(held, coverage_by_task(memory, map(int, held["share"])))

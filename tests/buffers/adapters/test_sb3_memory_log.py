@@ -80,7 +80,7 @@ def test_the_last_batch_is_told_of_once_there_was_one(make, tmp_path):
 def test_it_looks_every_so_many_steps(make, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "buffers.adapters.sb3.memory_log.figures", lambda memory: seen.append(memory.seen) or {}
+        "buffers.adapters.sb3.memory_log.held_by", lambda memory: seen.append(memory.seen) or {}
     )
     model = make(replay_buffer_kwargs={"memory": "reservoir"})
     logged(model, tmp_path, every=100)
