@@ -16,7 +16,8 @@ from rich.console import Console
 from envs import NonFiniteData, WorkerCrash
 from envs.errors import one_line
 from experiments.config import Config, Flags
-from experiments.playback import evaluate_run, film_run, print_scores
+from experiments.film import film_run
+from experiments.playback import evaluate_run, print_scores
 from experiments.screen import Screen, print_outcome
 from experiments.training import Stopped, train
 
